@@ -1,0 +1,1 @@
+//! Layers as tar archives, in and out.

@@ -1,0 +1,1 @@
+//! Images from Dockerfiles and from the typed builder.

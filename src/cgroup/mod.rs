@@ -1,0 +1,1 @@
+//! Limits and statistics of the kernel's control groups.

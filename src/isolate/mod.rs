@@ -1,0 +1,1 @@
+//! What confines a container; each part lowers itself into a plan.

@@ -1,0 +1,20 @@
+//! The parent's wall to the kernel: system calls that nix lacks, as safe functions over owned and borrowed descriptors.
+//!
+//! `unsafe` lives here, in [`crate::stage`] and in [`crate::launch`], nowhere else.
+#![allow(unsafe_code)]
+
+mod file;
+mod process;
+
+pub(crate) use file::{
+    InRoot, create_memfd, get_xattr, list_xattrs, random, rename_exchange, rename_no_replace, set_xattr,
+};
+pub(crate) use process::{PidFd, WaitStatus};
+
+/// Runs a system call that returns a new descriptor or -1 with errno.
+fn descriptor(result: libc::c_long) -> nix::Result<std::os::fd::OwnedFd> {
+    use std::os::fd::FromRawFd;
+    let fd = nix::errno::Errno::result(result)?;
+    // SAFETY: the kernel has just returned this number as a descriptor that nobody else owns.
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd as i32) })
+}

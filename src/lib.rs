@@ -1,0 +1,22 @@
+//! A whole container engine light enough to carry inside your own program.
+
+mod archive;
+mod build;
+mod cgroup;
+mod container;
+mod error;
+mod isolate;
+mod kernel;
+mod launch;
+mod network;
+mod plan;
+#[cfg(feature = "registry")]
+mod registry;
+mod spec;
+mod store;
+mod value;
+
+pub use error::{Error, ErrorKind, Result};
+pub use value::{
+    ContainerId, Cpus, Digest, EnvVar, Memory, Name, Platform, Port, Protocol, Reference, Timestamp, User,
+};

@@ -1,0 +1,1 @@
+//! Bridges, virtual cables, published ports.

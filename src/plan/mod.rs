@@ -1,0 +1,1 @@
+//! The flat program that the stage carries out.

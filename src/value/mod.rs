@@ -1,0 +1,20 @@
+//! Small types that cannot hold a wrong thing: what parses is valid, everywhere after.
+
+mod amount;
+mod digest;
+mod identifier;
+mod platform;
+mod port;
+mod reference;
+mod time;
+mod user;
+
+pub use amount::{Cpus, Memory};
+pub use digest::Digest;
+pub(crate) use digest::Hasher;
+pub use identifier::{ContainerId, EnvVar, Name};
+pub use platform::Platform;
+pub use port::{Port, Protocol};
+pub use reference::Reference;
+pub use time::{Timestamp, parse_duration};
+pub use user::User;
