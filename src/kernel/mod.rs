@@ -5,11 +5,13 @@
 
 mod file;
 mod process;
+mod tree;
 
 pub(crate) use file::{
     InRoot, create_memfd, get_xattr, list_xattrs, random, rename_exchange, rename_no_replace, set_xattr,
 };
 pub(crate) use process::{PidFd, WaitStatus};
+pub(crate) use tree::{get_xattr_at, list_xattrs_at, open_beneath, remove_tree, set_xattr_at};
 
 /// Runs a system call that returns a new descriptor or -1 with errno.
 fn descriptor(result: libc::c_long) -> nix::Result<std::os::fd::OwnedFd> {

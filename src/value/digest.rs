@@ -81,7 +81,7 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 /// A digest in the making.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Hasher(sha2::Sha256);
 
 impl Hasher {
