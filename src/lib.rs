@@ -13,6 +13,7 @@ mod plan;
 #[cfg(feature = "registry")]
 mod registry;
 mod spec;
+mod stage;
 mod store;
 mod value;
 

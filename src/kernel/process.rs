@@ -1,9 +1,11 @@
 //! Processes by descriptor.
 
 use super::descriptor;
+use crate::value::Memory;
 use nix::errno::Errno;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +16,46 @@ pub(crate) enum WaitStatus {
     Signaled(u8),
     /// Somebody else took the status (a host that ignores SIGCHLD or waits for every child).
     Unknown,
+}
+
+/// What a process and the children it waited for used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    /// Processor time in user mode.
+    pub(crate) user: Duration,
+    /// Processor time in the kernel.
+    pub(crate) system: Duration,
+    /// The most memory that one process had resident.
+    pub(crate) peak_resident: Memory,
+}
+
+impl Default for Usage {
+    fn default() -> Usage {
+        Usage { user: Duration::ZERO, system: Duration::ZERO, peak_resident: Memory::bytes(0) }
+    }
+}
+
+impl From<libc::rusage> for Usage {
+    fn from(usage: libc::rusage) -> Usage {
+        let time = |time: libc::timeval| {
+            Duration::new(time.tv_sec.unsigned_abs(), (time.tv_usec.unsigned_abs() as u32).saturating_mul(1000))
+        };
+        // getrusage(2): ru_maxrss is in kilobytes.
+        let peak = Memory::bytes(usage.ru_maxrss.unsigned_abs().saturating_mul(1024));
+        Usage { user: time(usage.ru_utime), system: time(usage.ru_stime), peak_resident: peak }
+    }
+}
+
+/// The number, in this PID namespace, of the process that `pidfd` refers to.
+pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> crate::Result<i32> {
+    use crate::error::During;
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let text = std::fs::read_to_string(&path).during(|| "read the number of a process")?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("Pid:"))
+        .and_then(|number| number.trim().parse().ok())
+        .filter(|&number| number > 0)
+        .ok_or_else(|| crate::Error::os("read the number of a process", libc::ESRCH))
 }
 
 /// A process held by descriptor: its number cannot be taken over by another.
@@ -41,24 +83,38 @@ impl PidFd {
 
     /// Waits for the end of this child and reaps it.
     pub(crate) fn wait(&self) -> io::Result<WaitStatus> {
+        self.wait_with_usage().map(|(status, _)| status)
+    }
+
+    /// Waits for the end of this child and reaps it; also says what it used.
+    pub(crate) fn wait_with_usage(&self) -> io::Result<(WaitStatus, Usage)> {
         loop {
-            // SAFETY: siginfo_t is plain data.
-            let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-            // SAFETY: `info` is live for the call. __WALL also finds a child with another exit signal than SIGCHLD.
+            // SAFETY: siginfo_t and rusage are plain data.
+            let (mut info, mut usage): (libc::siginfo_t, libc::rusage) = unsafe { std::mem::zeroed() };
+            // The wrapper of libc has no place for the usage.
+            // SAFETY: both are live for the call. __WALL also finds a child with another exit signal than SIGCHLD.
             let result = unsafe {
-                libc::waitid(libc::P_PIDFD, self.0.as_raw_fd() as libc::id_t, &mut info, libc::WEXITED | libc::__WALL)
+                libc::syscall(
+                    libc::SYS_waitid,
+                    libc::P_PIDFD,
+                    self.0.as_raw_fd(),
+                    &raw mut info,
+                    libc::WEXITED | libc::__WALL,
+                    &raw mut usage,
+                )
             };
             match Errno::result(result) {
                 Ok(_) => {
                     // SAFETY: waitid has filled the child's part of the union.
                     let status = unsafe { info.si_status() };
-                    return Ok(match info.si_code {
+                    let status = match info.si_code {
                         libc::CLD_EXITED => WaitStatus::Exited(status as u8),
                         _ => WaitStatus::Signaled(status as u8),
-                    });
+                    };
+                    return Ok((status, Usage::from(usage)));
                 }
                 Err(Errno::EINTR) => {}
-                Err(Errno::ECHILD) => return self.wait_unparented(),
+                Err(Errno::ECHILD) => return self.wait_unparented().map(|status| (status, Usage::default())),
                 Err(errno) => return Err(errno.into()),
             }
         }

@@ -1,1 +1,21 @@
 //! The parent's side of a start.
+//!
+//! A start is: lower the configuration into a [`Plan`](crate::plan::Plan), write it into anonymous memory, clone
+//! straight into an exec of the sealed stage, answer its questions, and turn a fault into a sentence. Nothing of it
+//! depends on the size of the host, its threads, its allocator or its signal handlers.
+#![allow(unsafe_code)]
+
+mod channel;
+mod conversation;
+mod fault;
+mod id_map;
+mod launcher;
+mod memory;
+mod process;
+mod spawn;
+
+pub(crate) use channel::Channel;
+pub(crate) use conversation::{Request, start};
+pub use id_map::{IdMap, IdRange};
+pub(crate) use launcher::Launcher;
+pub use process::{Exit, ExitStatus, Process};

@@ -1,0 +1,169 @@
+//! The operations of a plan. This file is also part of the stage: core only.
+
+/// One operation: fixed size, no pointers. What the arguments mean is in the signature table beside this file.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Op {
+    /// An [`OpCode`] as a number.
+    pub code: u16,
+    /// A [`Phase`](super::phase::Phase) as a number.
+    pub phase: u8,
+    /// The errnos that do not fail the operation: bits of [`Tolerate`].
+    pub tolerate: u8,
+    /// Slots, offsets into the plan, numbers.
+    pub arguments: [u32; 7],
+}
+
+/// A slot argument that names no slot.
+pub const NO_SLOT: u32 = u32::MAX;
+
+/// How many slots a plan may use.
+pub const SLOTS: usize = 64;
+
+/// The errnos that an operation may shrug off. Its output slot then stays empty, and an operation whose input slot is
+/// empty is passed over.
+pub struct Tolerate;
+
+impl Tolerate {
+    /// None.
+    pub const NONE: u8 = 0;
+    /// `EEXIST`.
+    pub const EXISTS: u8 = 1;
+    /// `ENOENT` and `ENOTDIR`.
+    pub const MISSING: u8 = 2;
+    /// `EPERM` and `EACCES`.
+    pub const REFUSED: u8 = 4;
+    /// `EINVAL`, `ENODEV` and `ENOSYS`: a kernel without it.
+    pub const UNKNOWN: u8 = 8;
+}
+
+macro_rules! op_codes {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What an operation does.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u16)]
+        pub enum OpCode { $($(#[$doc])* $name,)* }
+
+        impl OpCode {
+            /// All codes in the order of their numbers.
+            pub const ALL: &[OpCode] = &[$(OpCode::$name,)*];
+
+            /// The code of a number.
+            pub fn from_number(number: u16) -> Option<OpCode> {
+                OpCode::ALL.get(number as usize).copied()
+            }
+        }
+    };
+}
+
+op_codes! {
+    /// Closes every descriptor that is not on the plan's list.
+    CloseOthers,
+    /// Default action for every signal, none blocked.
+    ResetSignals,
+    /// Allows every processor again.
+    ResetAffinity,
+    /// Sets the umask to argument 0.
+    Umask,
+    /// Asks for SIGKILL when the launching thread dies, and dies if it is gone already.
+    DieWithParent,
+    /// A session of its own.
+    NewSession,
+    /// Writes text 1 into slot 0.
+    Write,
+    /// Enters the namespaces of slot 0; argument 1 is the set of CLONE_NEW flags.
+    JoinNamespace,
+    /// Makes new namespaces: argument 0 is the set of CLONE_NEW flags.
+    Unshare,
+    /// Asks the parent to write the id maps of this process, and waits.
+    AskForIdMaps,
+    /// Goes on in a child (of a PID namespace unshared before); the parent gets its descriptor.
+    GoOnInChild,
+    /// Takes on uid 0 and gid 0 of the user namespace.
+    BecomeRoot,
+    /// Sets the host name to the bytes 0, length 1.
+    SetHostname,
+    /// Brings the loopback interface up.
+    LoopbackUp,
+    /// Opens the host's path 0 with flags 1 into slot 2.
+    OpenHost,
+    /// Opens path 1 below slot 0 with flags 2 into slot 3, never leaving it.
+    OpenBelow,
+    /// Opens the directory path 1 below slot 0 into slot 3; what is missing is made with mode 2.
+    MakeDirectories,
+    /// Opens the file path 1 below slot 0 into slot 3; it and its directories are made with mode 2 where missing.
+    MakeFile,
+    /// Makes a device, file or fifo named 1 in directory slot 0, mode 2, device number 3.
+    MakeNode,
+    /// Makes a directory named 1 in directory slot 0, mode 2.
+    MakeDirectory,
+    /// Makes a symbolic link named 1 in directory slot 0 to target 2.
+    MakeLink,
+    /// Copies the mount at slot 0 (argument 1: with everything below it) into slot 2.
+    CloneMount,
+    /// Begins a file system of type 0 into slot 1.
+    OpenFilesystem,
+    /// Sets key 1 to text 2 on file system slot 0.
+    FilesystemOption,
+    /// Sets flag 1 on file system slot 0.
+    FilesystemFlag,
+    /// Creates file system slot 0 and mounts it, detached, with attributes 1, into slot 2.
+    MountFilesystem,
+    /// Mounts type 0 on directory slot 1 with flags 2 and data 3, by mount(2), the mount into slot 4.
+    MountByPath,
+    /// Attaches the mount slot 0 on slot 1.
+    Attach,
+    /// Changes mount slot 0: recursive 1, attributes to set 2 and to clear 3, propagation 4.
+    MountAttributes,
+    /// Hides path 1 below slot 0 with the empty file or directory kept in slot 2; passes over what is missing.
+    Mask,
+    /// Makes path 1 below slot 0 read-only; passes over what is missing.
+    MakeReadOnly,
+    /// Fails unless slot 0 is on a file system of type 1 (statfs magic).
+    CheckFilesystem,
+    /// Makes slot 0 the working directory.
+    ChangeDirectory,
+    /// Makes mount slot 0 the root and lets go of the old one.
+    PivotRoot,
+    /// Puts slot 0 in the place of descriptor 1 (0, 1 or 2).
+    StandardStream,
+    /// Makes the terminal slot 0 the controlling one of a new session.
+    ControllingTerminal,
+    /// Makes path 0 the working directory, resolved within the root; made with mode 1 where missing, unless 1 is 0.
+    WorkingDirectory,
+    /// Limits resource 0: soft limit 1 (low) 2 (high), hard limit 3 and 4.
+    ResourceLimit,
+    /// Drops from the bounding set what is not in the mask 0 (low) 1 (high).
+    DropBounding,
+    /// Sets the supplementary groups to the words 0, count 1.
+    SetGroups,
+    /// Takes on uid 0 and gid 1, keeping permitted capabilities.
+    SetIds,
+    /// Sets the capability sets: effective 0 1, permitted 2 3, inheritable 4 5.
+    SetCapabilities,
+    /// Raises ambient capabilities of the mask 0 1.
+    RaiseAmbient,
+    /// Gives up gaining privileges by exec.
+    NoNewPrivileges,
+    /// Loads the system call filter at 0 of 1 instructions, with flags 2.
+    LoadFilter,
+    /// Tells the parent that it got here, and waits for the word to go on.
+    Wait,
+    /// Stays as PID 1, forwarding signals and reaping; a child goes on.
+    StayAsInit,
+    /// Executes the first of the candidate paths 2 that exists, with arguments 0 and environment 1.
+    Execute,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_their_numbers() {
+        for (number, &code) in OpCode::ALL.iter().enumerate() {
+            assert_eq!(code as usize, number);
+        }
+        assert_eq!(size_of::<Op>(), 32);
+    }
+}

@@ -1,0 +1,115 @@
+//! What the arguments of each operation mean: one table for the verifier, the listing and the builder.
+
+use super::op::OpCode;
+use super::phase::Phase;
+
+/// The meaning of one argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Argument {
+    /// Not used: 0.
+    Unused,
+    /// A plain number, shown in the listing in the given way.
+    Number(Radix),
+    /// A slot that an earlier operation or the parent has filled.
+    Input,
+    /// A slot to fill.
+    Output,
+    /// The offset of a NUL-terminated text in the plan.
+    Text,
+    /// The offset of bytes whose number is the next argument.
+    Bytes,
+    /// The offset of 32-bit words whose number is the next argument.
+    Words,
+    /// The offset of filter instructions whose number is the next argument.
+    Filter,
+    /// The number of elements of the argument before.
+    Count,
+    /// The offset of a list of text offsets, 64 bits each, ended by 0.
+    Texts,
+}
+
+/// How a number is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Radix {
+    Decimal,
+    Octal,
+    Hexadecimal,
+}
+
+/// The shape of an operation.
+pub(crate) struct Signature {
+    /// The name in listings.
+    pub(crate) name: &'static str,
+    /// The first and the last phase it may stand in.
+    pub(crate) phases: (Phase, Phase),
+    /// What its arguments mean.
+    pub(crate) arguments: &'static [Argument],
+}
+
+const DECIMAL: Argument = Argument::Number(Radix::Decimal);
+const OCTAL: Argument = Argument::Number(Radix::Octal);
+const HEXADECIMAL: Argument = Argument::Number(Radix::Hexadecimal);
+
+/// The shape of `code`.
+pub(crate) fn signature(code: OpCode) -> Signature {
+    use Argument::{Bytes, Count, Filter, Input, Output, Text, Texts, Words};
+    use OpCode::*;
+    use Phase::*;
+    let (name, phases, arguments): (_, _, &'static [Argument]) = match code {
+        CloseOthers => ("close-others", (Fence, Fence), &[]),
+        ResetSignals => ("reset-signals", (Fence, Fence), &[]),
+        ResetAffinity => ("reset-affinity", (Fence, Fence), &[]),
+        Umask => ("umask", (Fence, Privilege), &[OCTAL]),
+        DieWithParent => ("die-with-parent", (Fence, Park), &[]),
+        NewSession => ("new-session", (Fence, Session), &[]),
+        Write => ("write", (Join, Privilege), &[Input, Text]),
+        JoinNamespace => ("join-namespace", (Join, Join), &[Input, HEXADECIMAL]),
+        Unshare => ("unshare", (Join, Identity), &[HEXADECIMAL]),
+        AskForIdMaps => ("ask-for-id-maps", (Map, Map), &[]),
+        GoOnInChild => ("go-on-in-child", (Map, Identity), &[]),
+        BecomeRoot => ("become-root", (Map, Identity), &[]),
+        SetHostname => ("set-hostname", (Identity, Identity), &[Bytes, Count]),
+        LoopbackUp => ("loopback-up", (Identity, Identity), &[]),
+        OpenHost => ("open-host", (Fence, Mount), &[Text, HEXADECIMAL, Output]),
+        OpenBelow => ("open-below", (Mount, Session), &[Input, Text, HEXADECIMAL, Output]),
+        MakeDirectories => ("make-directories", (Mount, Mount), &[Input, Text, OCTAL, Output]),
+        MakeFile => ("make-file", (Mount, Mount), &[Input, Text, OCTAL, Output]),
+        MakeNode => ("make-node", (Mount, Mount), &[Input, Text, OCTAL, HEXADECIMAL]),
+        MakeDirectory => ("make-directory", (Mount, Mount), &[Input, Text, OCTAL]),
+        MakeLink => ("make-link", (Mount, Mount), &[Input, Text, Text]),
+        CloneMount => ("clone-mount", (Mount, Mount), &[Input, DECIMAL, Output]),
+        OpenFilesystem => ("open-filesystem", (Mount, Mount), &[Text, Output]),
+        FilesystemOption => ("filesystem-option", (Mount, Mount), &[Input, Text, Text]),
+        FilesystemFlag => ("filesystem-flag", (Mount, Mount), &[Input, Text]),
+        MountFilesystem => ("mount-filesystem", (Mount, Mount), &[Input, HEXADECIMAL, Output]),
+        MountByPath => ("mount-by-path", (Mount, Mount), &[Text, Input, HEXADECIMAL, Text, Output]),
+        Attach => ("attach", (Mount, Mount), &[Input, Input]),
+        MountAttributes => {
+            ("mount-attributes", (Enter, Seal), &[Input, DECIMAL, HEXADECIMAL, HEXADECIMAL, HEXADECIMAL])
+        }
+        Mask => ("mask", (Mount, Mount), &[Input, Text, Input]),
+        MakeReadOnly => ("make-read-only", (Mount, Mount), &[Input, Text]),
+        CheckFilesystem => ("check-filesystem", (Mount, Mount), &[Input, HEXADECIMAL]),
+        ChangeDirectory => ("change-directory", (Mount, Mount), &[Input]),
+        PivotRoot => ("pivot-root", (Pivot, Pivot), &[Input]),
+        StandardStream => ("standard-stream", (Session, Session), &[Input, DECIMAL]),
+        ControllingTerminal => ("controlling-terminal", (Session, Session), &[Input]),
+        WorkingDirectory => ("working-directory", (Session, Session), &[Text, OCTAL]),
+        ResourceLimit => ("resource-limit", (Privilege, Privilege), &[DECIMAL, DECIMAL, DECIMAL, DECIMAL, DECIMAL]),
+        DropBounding => ("drop-bounding", (Privilege, Privilege), &[HEXADECIMAL, HEXADECIMAL]),
+        SetGroups => ("set-groups", (Privilege, Privilege), &[Words, Count]),
+        SetIds => ("set-ids", (Privilege, Privilege), &[DECIMAL, DECIMAL]),
+        SetCapabilities => (
+            "set-capabilities",
+            (Privilege, Privilege),
+            &[HEXADECIMAL, HEXADECIMAL, HEXADECIMAL, HEXADECIMAL, HEXADECIMAL, HEXADECIMAL],
+        ),
+        RaiseAmbient => ("raise-ambient", (Privilege, Privilege), &[HEXADECIMAL, HEXADECIMAL]),
+        NoNewPrivileges => ("no-new-privileges", (Privilege, Privilege), &[]),
+        LoadFilter => ("load-filter", (EarlyFilter, LateFilter), &[Filter, Count, HEXADECIMAL]),
+        Wait => ("wait", (Park, Park), &[]),
+        StayAsInit => ("stay-as-init", (Park, Park), &[]),
+        Execute => ("execute", (Exec, Exec), &[Texts, Texts, Texts]),
+    };
+    Signature { name, phases, arguments }
+}

@@ -1,0 +1,107 @@
+//! Who the payload is and what it may do.
+
+use super::constant::*;
+use super::program::Program;
+use super::syscall::{Errno, call};
+
+/// Takes on user and group 0 of the user namespace, without supplementary groups where the kernel lets them go.
+pub(crate) fn become_root() -> Result<(), Errno> {
+    // SAFETY: plain numbers.
+    unsafe {
+        call!(SETRESGID, 0, 0, 0)?;
+        call!(SETRESUID, 0, 0, 0)?;
+        match call!(SETGROUPS, 0, 0) {
+            // setgroups is denied where an unprivileged user made the maps.
+            Ok(_) | Err(EPERM) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+/// Takes on a user and a group; permitted capabilities stay until they are set.
+pub(crate) fn set_ids(user: u32, group: u32) -> Result<(), Errno> {
+    // SAFETY: plain numbers.
+    unsafe {
+        call!(PRCTL, PR_SET_KEEPCAPS, 1)?;
+        call!(SETRESGID, group, group, group)?;
+        call!(SETRESUID, user, user, user)?;
+        call!(PRCTL, PR_SET_KEEPCAPS, 0).map(drop)
+    }
+}
+
+/// Sets the supplementary groups.
+pub(crate) fn set_groups(groups: *const u8, count: u32) -> Result<(), Errno> {
+    // SAFETY: the verifier has proved that `count` words lie at `groups`.
+    match unsafe { call!(SETGROUPS, count, groups) } {
+        // An empty list is what a namespace that denies setgroups has already given up on changing.
+        Err(EPERM) if count == 0 => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// Drops from the bounding set every capability that is not in `kept`.
+pub(crate) fn drop_bounding(kept: u64) -> Result<(), Errno> {
+    for capability in 0..CAPABILITIES {
+        if kept & (1 << capability) != 0 {
+            continue;
+        }
+        // SAFETY: plain numbers.
+        match unsafe { call!(PRCTL, PR_CAPBSET_DROP, capability) } {
+            Ok(_) => {}
+            // One past the last capability the kernel knows.
+            Err(EINVAL) => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Sets effective, permitted and inheritable capabilities, and clears the ambient ones.
+pub(crate) fn set_capabilities(effective: u64, permitted: u64, inheritable: u64) -> Result<(), Errno> {
+    let header = [CAPABILITY_VERSION_3, 0];
+    let low = |mask: u64| mask as u32;
+    let high = |mask: u64| (mask >> 32) as u32;
+    let sets =
+        [low(effective), low(permitted), low(inheritable), high(effective), high(permitted), high(inheritable)];
+    // SAFETY: header and data have the shape of version 3.
+    unsafe {
+        call!(PRCTL, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)?;
+        call!(CAPSET, header.as_ptr(), sets.as_ptr()).map(drop)
+    }
+}
+
+/// Raises ambient capabilities.
+pub(crate) fn raise_ambient(mask: u64) -> Result<(), Errno> {
+    for capability in (0..CAPABILITIES).filter(|capability| mask & (1 << capability) != 0) {
+        // SAFETY: plain numbers.
+        unsafe { call!(PRCTL, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) }?;
+    }
+    Ok(())
+}
+
+/// No exec gains privileges any more.
+pub(crate) fn no_new_privileges() -> Result<(), Errno> {
+    // SAFETY: plain numbers.
+    unsafe { call!(PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.map(drop)
+}
+
+/// Limits a resource.
+pub(crate) fn resource_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
+    let limit = [soft, hard];
+    // SAFETY: a struct rlimit64.
+    unsafe { call!(PRLIMIT64, 0, resource, limit.as_ptr(), 0) }.map(drop)
+}
+
+/// seccomp(2)'s argument.
+#[repr(C)]
+struct FilterProgram {
+    length: u16,
+    instructions: *const u8,
+}
+
+/// Loads a system call filter.
+pub(crate) fn load_filter(program: &Program, offset: u32, count: u32, flags: u32) -> Result<(), Errno> {
+    let filter = FilterProgram { length: count as u16, instructions: program.address(offset) };
+    // SAFETY: the verifier has proved that `count` instructions lie there.
+    unsafe { call!(SECCOMP, SECCOMP_SET_MODE_FILTER, flags, &raw const filter) }.map(drop)
+}

@@ -1,0 +1,222 @@
+//! Paths and descriptors: everything resolved below a root, nothing followed out of it.
+
+use super::constant::*;
+use super::program::Program;
+use super::syscall::{Errno, call};
+
+/// openat2(2)'s argument.
+#[repr(C)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+/// The longest path that is taken apart: the kernel's PATH_MAX.
+const PATH_MAX: usize = 4096;
+
+/// Closes a descriptor; nothing can be done about a refusal.
+pub(crate) fn close(descriptor: i32) {
+    // SAFETY: plain number.
+    let _ = unsafe { call!(CLOSE, descriptor) };
+}
+
+/// Opens a path of the host, which the parent chose.
+pub(crate) fn open_host(path: *const u8, flags: usize) -> Result<i32, Errno> {
+    // SAFETY: the path is NUL-terminated.
+    unsafe { call!(OPENAT, AT_FDCWD, path, flags | O_CLOEXEC, 0) }.map(|descriptor| descriptor as i32)
+}
+
+/// Opens an untrusted path below `root`: like chroot, and no magic link of /proc is followed.
+pub(crate) fn open_below(root: i32, path: *const u8, flags: usize, mode: u32) -> Result<i32, Errno> {
+    open_resolved(root, path, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+}
+
+/// Opens a path of a file system the engine mounted itself: no link, no other mount on the way.
+pub(crate) fn open_own(root: i32, path: *const u8, flags: usize) -> Result<i32, Errno> {
+    open_resolved(root, path, flags, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV)
+}
+
+fn open_resolved(root: i32, path: *const u8, flags: usize, mode: u32, resolve: u64) -> Result<i32, Errno> {
+    let how = OpenHow { flags: (flags | O_CLOEXEC) as u64, mode: u64::from(mode), resolve };
+    loop {
+        // SAFETY: the path is NUL-terminated, the argument live and its size passed.
+        match unsafe { call!(OPENAT2, root, path, &raw const how, size_of::<OpenHow>()) } {
+            // A rename raced with the resolution of "..": openat2(2) says to try again.
+            Err(EAGAIN | EINTR) => {}
+            other => return other.map(|descriptor| descriptor as i32),
+        }
+    }
+}
+
+/// Opens a directory below `root`, making each missing component with `mode`.
+pub(crate) fn make_directories(root: i32, path: &[u8], mode: u32) -> Result<i32, Errno> {
+    match with_text(path, |whole| open_below(root, whole, O_PATH | O_DIRECTORY, 0)) {
+        Err(ENOENT) => {}
+        other => return other,
+    }
+    let mut prefix = Path::new();
+    let mut directory = with_text(b".", |here| open_below(root, here, O_PATH | O_DIRECTORY, 0))?;
+    for component in path.split(|&byte| byte == b'/').filter(|component| !component.is_empty()) {
+        let made = prefix
+            .push(component)
+            .and_then(|()| open_or_make(root, directory, &prefix, component, mode));
+        close(directory);
+        directory = made?;
+    }
+    Ok(directory)
+}
+
+/// Opens a file below `root`, making it (empty) and its directories where missing.
+pub(crate) fn make_file(root: i32, path: &[u8], mode: u32) -> Result<i32, Errno> {
+    match with_text(path, |whole| open_below(root, whole, O_PATH, 0)) {
+        Err(ENOENT) => {}
+        other => return other,
+    }
+    let split = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    let directory = make_directories(root, &path[..split], 0o755)?;
+    let made = with_text(&path[split..], |name| {
+        // SAFETY: the name is NUL-terminated. O_EXCL and O_NOFOLLOW: what is made here is new and no link.
+        unsafe { call!(OPENAT, directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode) }
+    });
+    close(directory);
+    match made {
+        Ok(file) => close(file as i32),
+        Err(EEXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    with_text(path, |whole| open_below(root, whole, O_PATH, 0))
+}
+
+/// Opens `prefix` below `root`; makes its last component in `parent` first where it is missing.
+fn open_or_make(root: i32, parent: i32, prefix: &Path, component: &[u8], mode: u32) -> Result<i32, Errno> {
+    match open_below(root, prefix.as_ptr(), O_PATH | O_DIRECTORY, 0) {
+        Err(ENOENT) => {}
+        other => return other,
+    }
+    with_text(component, |name| {
+        // SAFETY: the name is NUL-terminated and holds no slash.
+        match unsafe { call!(MKDIRAT, parent, name, mode) } {
+            Ok(_) | Err(EEXIST) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    })?;
+    open_below(root, prefix.as_ptr(), O_PATH | O_DIRECTORY, 0)
+}
+
+/// Makes a node named by the plan in the directory `slot`.
+pub(crate) fn make_node(directory: i32, name: *const u8, mode: u32, device: u32) -> Result<(), Errno> {
+    // SAFETY: the name is NUL-terminated.
+    unsafe { call!(MKNODAT, directory, name, mode, device) }.map(drop)
+}
+
+/// Makes a directory named by the plan.
+pub(crate) fn make_directory(directory: i32, name: *const u8, mode: u32) -> Result<(), Errno> {
+    // SAFETY: the name is NUL-terminated.
+    unsafe { call!(MKDIRAT, directory, name, mode) }.map(drop)
+}
+
+/// Makes a symbolic link named by the plan.
+pub(crate) fn make_link(directory: i32, name: *const u8, target: *const u8) -> Result<(), Errno> {
+    // SAFETY: both texts are NUL-terminated.
+    unsafe { call!(SYMLINKAT, target, directory, name) }.map(drop)
+}
+
+/// Writes a whole text.
+pub(crate) fn write(descriptor: i32, text: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the slice is live.
+    let written = unsafe { call!(WRITE, descriptor, text.as_ptr(), text.len()) }?;
+    if written == text.len() { Ok(()) } else { Err(EPROTO) }
+}
+
+/// Fails with EPROTO unless `descriptor` lies on a file system with this magic number (CVE-2019-16884: a volume
+/// mounted over /proc).
+pub(crate) fn check_filesystem(descriptor: i32, magic: u32) -> Result<(), Errno> {
+    let mut statfs = [0usize; 15];
+    // SAFETY: struct statfs has 120 bytes on 64-bit machines; its first word is the type.
+    unsafe { call!(FSTATFS, descriptor, statfs.as_mut_ptr()) }?;
+    if statfs[0] == magic as usize { Ok(()) } else { Err(EPROTO) }
+}
+
+/// Whether `descriptor` is a directory.
+pub(crate) fn is_directory(descriptor: i32) -> Result<bool, Errno> {
+    let mut statx = [0u32; 64];
+    // SAFETY: struct statx has 256 bytes; the mode is the lower half of its word 7.
+    unsafe { call!(STATX, descriptor, c"".as_ptr(), AT_EMPTY_PATH, STATX_TYPE, statx.as_mut_ptr()) }?;
+    Ok(statx[7] & S_IFMT == S_IFDIR)
+}
+
+/// Makes `path` the working directory, made with `mode` where missing; resolved within the root, and verified to be
+/// within it afterwards (CVE-2024-21626).
+pub(crate) fn enter_working_directory(program: &Program, path: u32, mode: u32) -> Result<(), Errno> {
+    let root = open_host(c"/".as_ptr().cast(), O_PATH | O_DIRECTORY)?;
+    let opened = if mode == 0 {
+        open_below(root, program.address(path), O_PATH | O_DIRECTORY, 0)
+    } else {
+        make_directories(root, program.text(path), mode)
+    };
+    close(root);
+    let directory = opened?;
+    change_directory(directory)?;
+    close(directory);
+    let mut name = [0u8; PATH_MAX];
+    // SAFETY: the buffer is live and its size passed.
+    unsafe { call!(GETCWD, name.as_mut_ptr(), name.len()) }?;
+    if name[0] == b'/' { Ok(()) } else { Err(EACCES) }
+}
+
+/// fchdir(2).
+pub(crate) fn change_directory(directory: i32) -> Result<(), Errno> {
+    // SAFETY: plain number.
+    unsafe { call!(FCHDIR, directory) }.map(drop)
+}
+
+/// Puts `descriptor` in the place of `number`.
+pub(crate) fn replace(descriptor: i32, number: u32) -> Result<(), Errno> {
+    if descriptor == number as i32 {
+        // dup3 refuses equal numbers; all that is missing is that exec must not close it.
+        // SAFETY: F_SETFD with no flags.
+        return unsafe { call!(FCNTL, descriptor, 2, 0) }.map(drop);
+    }
+    // SAFETY: plain numbers.
+    unsafe { call!(DUP3, descriptor, number, 0) }.map(drop)
+}
+
+/// Calls with a NUL-terminated copy of `text`.
+fn with_text<T>(text: &[u8], call: impl FnOnce(*const u8) -> Result<T, Errno>) -> Result<T, Errno> {
+    let mut path = Path::new();
+    path.append(text)?;
+    call(path.as_ptr())
+}
+
+/// A path that grows by components.
+struct Path {
+    bytes: [u8; PATH_MAX],
+    length: usize,
+}
+
+impl Path {
+    fn new() -> Path {
+        Path { bytes: [0; PATH_MAX], length: 0 }
+    }
+
+    fn push(&mut self, component: &[u8]) -> Result<(), Errno> {
+        self.append(component)?;
+        self.append(b"/")
+    }
+
+    fn append(&mut self, text: &[u8]) -> Result<(), Errno> {
+        let end = self.length + text.len();
+        if end >= PATH_MAX {
+            return Err(ENAMETOOLONG);
+        }
+        self.bytes[self.length..end].copy_from_slice(text);
+        self.length = end;
+        self.bytes[end] = 0;
+        Ok(())
+    }
+
+    fn as_ptr(&self) -> *const u8 {
+        self.bytes.as_ptr()
+    }
+}

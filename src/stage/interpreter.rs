@@ -1,0 +1,229 @@
+//! Carries out a plan, one operation after the other.
+
+use super::constant::*;
+use super::program::{EMPTY, Program};
+use super::syscall::{Errno, call};
+use super::{credentials, execute, files, init, mounts, parent, process};
+use crate::plan::layout::{Message, State};
+use crate::plan::op::{Op, OpCode, Tolerate};
+use core::sync::atomic::Ordering;
+
+/// Runs the plan to its exec, or to its first fault.
+pub(crate) fn run(program: &mut Program) -> ! {
+    let header = *program.header();
+    for index in 0..header.op_count as usize {
+        let op = program.op(index);
+        program.record(index);
+        let result = if header.drill_op == index as u32 { drill(header.drill_errno) } else { step(program, &op) };
+        match result {
+            Ok(()) => {}
+            Err(errno) if tolerated(op.tolerate, errno) => {}
+            Err(errno) => fault(program, errno),
+        }
+    }
+    fault(program, EPROTO)
+}
+
+fn drill(errno: u32) -> Result<(), Errno> {
+    if errno == 0 {
+        process::kill_self();
+    }
+    Err(errno as Errno)
+}
+
+/// Leaves word of the fault for the parent and ends.
+fn fault(program: &Program, errno: Errno) -> ! {
+    let recorder = program.recorder();
+    recorder.errno.store(errno, Ordering::Relaxed);
+    recorder.state.store(State::FAULTED, Ordering::Release);
+    process::exit(127)
+}
+
+fn tolerated(set: u8, errno: Errno) -> bool {
+    let class = match errno {
+        EEXIST => Tolerate::EXISTS,
+        ENOENT | ENOTDIR => Tolerate::MISSING,
+        EPERM | EACCES => Tolerate::REFUSED,
+        EINVAL | ENODEV | ENOSYS => Tolerate::UNKNOWN,
+        _ => Tolerate::NONE,
+    };
+    set & class != 0
+}
+
+fn step(program: &mut Program, op: &Op) -> Result<(), Errno> {
+    let Some(code) = OpCode::from_number(op.code) else { return Err(EPROTO) };
+    match code {
+        OpCode::OpenHost
+        | OpCode::OpenBelow
+        | OpCode::MakeDirectories
+        | OpCode::MakeFile
+        | OpCode::MakeNode
+        | OpCode::MakeDirectory
+        | OpCode::MakeLink
+        | OpCode::Write
+        | OpCode::CheckFilesystem
+        | OpCode::ChangeDirectory
+        | OpCode::StandardStream
+        | OpCode::WorkingDirectory => file_step(program, code, &op.arguments),
+        OpCode::CloneMount
+        | OpCode::OpenFilesystem
+        | OpCode::FilesystemOption
+        | OpCode::FilesystemFlag
+        | OpCode::MountFilesystem
+        | OpCode::MountByPath
+        | OpCode::Attach
+        | OpCode::MountAttributes
+        | OpCode::Mask
+        | OpCode::MakeReadOnly
+        | OpCode::PivotRoot => mount_step(program, code, &op.arguments),
+        OpCode::ResourceLimit
+        | OpCode::DropBounding
+        | OpCode::SetGroups
+        | OpCode::SetIds
+        | OpCode::SetCapabilities
+        | OpCode::RaiseAmbient
+        | OpCode::NoNewPrivileges
+        | OpCode::LoadFilter => privilege_step(program, code, &op.arguments),
+        _ => process_step(program, code, &op.arguments),
+    }
+}
+
+fn file_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Result<(), Errno> {
+    let [a, b, c, d, ..] = *arguments;
+    let slot = program.slot(a);
+    if slot == EMPTY && !matches!(code, OpCode::OpenHost | OpCode::WorkingDirectory) {
+        return Ok(());
+    }
+    match code {
+        OpCode::OpenHost => {
+            let opened = files::open_host(program.address(a), b as usize)?;
+            program.fill(c, opened);
+        }
+        OpCode::OpenBelow => {
+            let opened = files::open_below(slot, program.address(b), c as usize, 0)?;
+            program.fill(d, opened);
+        }
+        OpCode::MakeDirectories => {
+            let opened = files::make_directories(slot, program.text(b), c)?;
+            program.fill(d, opened);
+        }
+        OpCode::MakeFile => {
+            let opened = files::make_file(slot, program.text(b), c)?;
+            program.fill(d, opened);
+        }
+        OpCode::MakeNode => return files::make_node(slot, program.address(b), c, d),
+        OpCode::MakeDirectory => return files::make_directory(slot, program.address(b), c),
+        OpCode::MakeLink => return files::make_link(slot, program.address(b), program.address(c)),
+        OpCode::Write => return files::write(slot, program.text(b)),
+        OpCode::CheckFilesystem => return files::check_filesystem(slot, b),
+        OpCode::ChangeDirectory => return files::change_directory(slot),
+        OpCode::StandardStream => return files::replace(slot, b),
+        _ => return files::enter_working_directory(program, a, b),
+    }
+    Ok(())
+}
+
+fn mount_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Result<(), Errno> {
+    let [a, b, c, d, e, ..] = *arguments;
+    let slot = program.slot(a);
+    if slot == EMPTY && !matches!(code, OpCode::OpenFilesystem | OpCode::MountByPath) {
+        return Ok(());
+    }
+    match code {
+        OpCode::CloneMount => {
+            let mount = mounts::clone_mount(slot, b != 0)?;
+            program.fill(c, mount);
+        }
+        OpCode::OpenFilesystem => {
+            let context = mounts::open_filesystem(program.address(a))?;
+            program.fill(b, context);
+        }
+        OpCode::FilesystemOption => {
+            return mounts::filesystem_option(slot, program.address(b), program.address(c));
+        }
+        OpCode::FilesystemFlag => return mounts::filesystem_flag(slot, program.address(b)),
+        OpCode::MountFilesystem => {
+            let mount = mounts::mount_filesystem(program, slot, b)?;
+            program.fill(c, mount);
+        }
+        OpCode::MountByPath => {
+            let mount = mounts::mount_by_path(program.address(a), program.slot(b), c, program.address(d))?;
+            program.fill(e, mount);
+        }
+        OpCode::Attach if program.slot(b) == EMPTY => {}
+        OpCode::Attach => return mounts::attach(slot, program.slot(b)),
+        OpCode::MountAttributes => return mounts::set_attributes(slot, b != 0, c, d, e),
+        OpCode::Mask => return mounts::mask(program, slot, program.address(b), program.slot(c)),
+        OpCode::MakeReadOnly => return mounts::make_read_only(program, slot, program.address(b)),
+        _ => return mounts::pivot_root(program, slot),
+    }
+    Ok(())
+}
+
+fn privilege_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Result<(), Errno> {
+    let [a, b, c, d, e, f, _] = *arguments;
+    let wide = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+    match code {
+        OpCode::ResourceLimit => credentials::resource_limit(a, wide(b, c), wide(d, e)),
+        OpCode::DropBounding => credentials::drop_bounding(wide(a, b)),
+        OpCode::SetGroups => credentials::set_groups(program.address(a), b),
+        OpCode::SetIds => credentials::set_ids(a, b),
+        OpCode::SetCapabilities => credentials::set_capabilities(wide(a, b), wide(c, d), wide(e, f)),
+        OpCode::RaiseAmbient => credentials::raise_ambient(wide(a, b)),
+        OpCode::NoNewPrivileges => credentials::no_new_privileges(),
+        _ => credentials::load_filter(program, a, b, c),
+    }
+}
+
+fn process_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Result<(), Errno> {
+    let [a, b, c, ..] = *arguments;
+    match code {
+        OpCode::CloseOthers => process::close_others(program),
+        OpCode::ResetSignals => process::reset_signals(),
+        OpCode::ResetAffinity => process::reset_affinity(),
+        OpCode::DieWithParent => process::die_with_parent(program),
+        OpCode::AskForIdMaps => parent::ask(program, Message::MAPS),
+        OpCode::GoOnInChild => parent::go_on_in_child(program),
+        OpCode::BecomeRoot => credentials::become_root(),
+        OpCode::LoopbackUp => loopback_up(),
+        OpCode::Wait => parent::ask(program, Message::READY),
+        OpCode::StayAsInit => init::stay_as_init(program),
+        OpCode::Execute => execute::execute(program, a, b, c),
+        // SAFETY: numbers, and bytes that the verifier has proved to lie within the plan.
+        _ => unsafe {
+            match code {
+                OpCode::Umask => call!(UMASK, a),
+                OpCode::NewSession => call!(SETSID),
+                OpCode::JoinNamespace => call!(SETNS, program.slot(a), b),
+                OpCode::Unshare => call!(UNSHARE, a),
+                OpCode::SetHostname => call!(SETHOSTNAME, program.address(a), b),
+                OpCode::ControllingTerminal => call!(IOCTL, program.slot(a), TIOCSCTTY, 0),
+                _ => Err(EPROTO),
+            }
+        }
+        .map(drop),
+    }
+}
+
+/// struct ifreq: a name, then flags.
+#[repr(C)]
+struct InterfaceRequest {
+    name: [u8; 16],
+    flags: u16,
+    padding: [u8; 22],
+}
+
+fn loopback_up() -> Result<(), Errno> {
+    // SAFETY: plain numbers.
+    let socket = unsafe { call!(SOCKET, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) }?;
+    let mut request = InterfaceRequest { name: *b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0", flags: 0, padding: [0; 22] };
+    // SAFETY: a live struct ifreq of 40 bytes.
+    let result = unsafe {
+        call!(IOCTL, socket, SIOCGIFFLAGS, &raw mut request).and_then(|_| {
+            request.flags |= IFF_UP;
+            call!(IOCTL, socket, SIOCSIFFLAGS, &raw mut request)
+        })
+    };
+    files::close(socket as i32);
+    result.map(drop)
+}

@@ -1,0 +1,154 @@
+//! Mounts from descriptor to descriptor: no path of a container reaches a mount as a string.
+
+use super::constant::*;
+use super::files::{close, is_directory, open_own};
+use super::program::Program;
+use super::syscall::{Errno, call};
+
+/// mount_setattr(2)'s argument.
+#[repr(C)]
+struct MountAttributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+/// A detached copy of the mount at `descriptor`.
+pub(crate) fn clone_mount(descriptor: i32, recursive: bool) -> Result<i32, Errno> {
+    let flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
+    // SAFETY: an empty, NUL-terminated path.
+    unsafe { call!(OPEN_TREE, descriptor, c"".as_ptr(), flags) }.map(|mount| mount as i32)
+}
+
+/// A file system context of the named type.
+pub(crate) fn open_filesystem(name: *const u8) -> Result<i32, Errno> {
+    // SAFETY: the name is NUL-terminated.
+    unsafe { call!(FSOPEN, name, FSOPEN_CLOEXEC) }.map(|context| context as i32)
+}
+
+/// Sets an option of a file system context.
+pub(crate) fn filesystem_option(context: i32, key: *const u8, value: *const u8) -> Result<(), Errno> {
+    // SAFETY: both texts are NUL-terminated.
+    unsafe { call!(FSCONFIG, context, FSCONFIG_SET_STRING, key, value, 0) }.map(drop)
+}
+
+/// Sets a flag of a file system context.
+pub(crate) fn filesystem_flag(context: i32, key: *const u8) -> Result<(), Errno> {
+    // SAFETY: the key is NUL-terminated.
+    unsafe { call!(FSCONFIG, context, FSCONFIG_SET_FLAG, key, 0, 0) }.map(drop)
+}
+
+/// Creates the file system and mounts it, detached.
+pub(crate) fn mount_filesystem(program: &Program, context: i32, attributes: u32) -> Result<i32, Errno> {
+    program.part(0);
+    // SAFETY: plain numbers.
+    unsafe { call!(FSCONFIG, context, FSCONFIG_CMD_CREATE, 0, 0, 0) }?;
+    program.part(1);
+    // SAFETY: plain numbers.
+    let mount = unsafe { call!(FSMOUNT, context, FSMOUNT_CLOEXEC, attributes) }?;
+    close(context);
+    Ok(mount as i32)
+}
+
+/// mount(2) on an open directory, which becomes the working directory for it; the new mount, opened.
+pub(crate) fn mount_by_path(kind: *const u8, target: i32, flags: u32, data: *const u8) -> Result<i32, Errno> {
+    let mut path = *b"/proc/self/fd/0000000000\0";
+    let mut number = target;
+    for digit in path[14..24].iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    // The kernel reads a number without leading zeroes there: move it to the front.
+    let first = path[14..23].iter().position(|&digit| digit != b'0').unwrap_or(9);
+    path.copy_within(14 + first..25, 14);
+    // SAFETY: all texts are NUL-terminated.
+    unsafe { call!(MOUNT, kind, path.as_ptr(), kind, flags, data) }?;
+    // SAFETY: as above; the path now leads to the mount on top.
+    unsafe { call!(OPENAT, AT_FDCWD, path.as_ptr(), O_PATH | O_CLOEXEC, 0) }.map(|mount| mount as i32)
+}
+
+/// Attaches a detached mount.
+pub(crate) fn attach(mount: i32, target: i32) -> Result<(), Errno> {
+    let empty = c"".as_ptr();
+    // SAFETY: empty, NUL-terminated paths.
+    unsafe { call!(MOVE_MOUNT, mount, empty, target, empty, MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) }.map(drop)
+}
+
+/// Changes the attributes and the propagation of a mount.
+pub(crate) fn set_attributes(mount: i32, recursive: bool, set: u32, clear: u32, propagation: u32) -> Result<(), Errno> {
+    let attributes = MountAttributes {
+        set: u64::from(set),
+        clear: u64::from(clear),
+        propagation: u64::from(propagation),
+        user_namespace: 0,
+    };
+    let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
+    let size = size_of::<MountAttributes>();
+    // SAFETY: an empty, NUL-terminated path; the argument is live and its size passed.
+    unsafe { call!(MOUNT_SETATTR, mount, c"".as_ptr(), flags, &raw const attributes, size) }.map(drop)
+}
+
+/// Hides a path of the engine's own mount `root` under an empty file or directory kept in `covers`.
+///
+/// The cover is one that the engine made, never `/dev/null` by path (CVE-2025-31133), and the path is resolved
+/// without links.
+pub(crate) fn mask(program: &Program, root: i32, path: *const u8, covers: i32) -> Result<(), Errno> {
+    program.part(0);
+    let target = match open_own(root, path, O_PATH) {
+        Err(ENOENT | ENOTDIR) => return Ok(()),
+        other => other?,
+    };
+    let result = cover(program, target, covers);
+    close(target);
+    result
+}
+
+fn cover(program: &Program, target: i32, covers: i32) -> Result<(), Errno> {
+    let name = if is_directory(target)? { c"directory" } else { c"file" };
+    program.part(1);
+    // SAFETY: the name is NUL-terminated.
+    let mount = unsafe { call!(OPEN_TREE, covers, name.as_ptr(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC) }? as i32;
+    program.part(2);
+    let result = attach(mount, target);
+    close(mount);
+    result
+}
+
+/// Makes a path of the engine's own mount `root` read-only by a bind of itself.
+pub(crate) fn make_read_only(program: &Program, root: i32, path: *const u8) -> Result<(), Errno> {
+    program.part(0);
+    let target = match open_own(root, path, O_PATH) {
+        Err(ENOENT | ENOTDIR) => return Ok(()),
+        other => other?,
+    };
+    let result = bind_read_only(program, target);
+    close(target);
+    result
+}
+
+fn bind_read_only(program: &Program, target: i32) -> Result<(), Errno> {
+    program.part(1);
+    let mount = clone_mount(target, true)?;
+    program.part(2);
+    let result = set_attributes(mount, true, MOUNT_ATTR_RDONLY as u32, 0, 0).and_then(|()| attach(mount, target));
+    close(mount);
+    result
+}
+
+/// Makes `root` the root and lets go of the old one, which lies under it for a moment.
+pub(crate) fn pivot_root(program: &Program, root: i32) -> Result<(), Errno> {
+    super::files::change_directory(root)?;
+    let here = c".".as_ptr();
+    // SAFETY: NUL-terminated paths.
+    unsafe {
+        program.part(0);
+        call!(PIVOT_ROOT, here, here)?;
+        program.part(1);
+        call!(UMOUNT2, here, MNT_DETACH)?;
+    }
+    let top = super::files::open_host(c"/".as_ptr().cast(), O_PATH | O_DIRECTORY)?;
+    let entered = super::files::change_directory(top);
+    close(top);
+    entered
+}

@@ -1,0 +1,124 @@
+//! Talking to the parent over the status socket.
+
+use super::constant::*;
+use super::files::close;
+use super::process;
+use super::program::Program;
+use super::syscall::{Errno, call};
+use crate::plan::layout::Message;
+
+#[repr(C)]
+struct IoVector {
+    base: *const u8,
+    length: usize,
+}
+
+#[repr(C)]
+struct MessageHeader {
+    name: usize,
+    name_length: usize,
+    vectors: *const IoVector,
+    vector_count: usize,
+    control: *const Rights,
+    control_length: usize,
+    flags: usize,
+}
+
+/// One descriptor on its way (struct cmsghdr with SCM_RIGHTS).
+#[repr(C)]
+struct Rights {
+    length: usize,
+    level: i32,
+    kind: i32,
+    descriptor: i32,
+    padding: i32,
+}
+
+/// clone3(2)'s argument, as far as it is used.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct CloneArguments {
+    pub(crate) flags: u64,
+    pub(crate) pidfd: u64,
+    pub(crate) child_tid: u64,
+    pub(crate) parent_tid: u64,
+    pub(crate) exit_signal: u64,
+    pub(crate) stack: u64,
+    pub(crate) stack_size: u64,
+    pub(crate) tls: u64,
+    pub(crate) set_tid: u64,
+    pub(crate) set_tid_size: u64,
+    pub(crate) cgroup: u64,
+}
+
+/// Sends one byte, with a descriptor where there is one.
+pub(crate) fn send(socket: i32, message: u8, descriptor: Option<i32>) -> Result<(), Errno> {
+    let vector = IoVector { base: &raw const message, length: 1 };
+    let rights = Rights {
+        length: 20,
+        level: SOL_SOCKET,
+        kind: SCM_RIGHTS,
+        descriptor: descriptor.unwrap_or(0),
+        padding: 0,
+    };
+    let header = MessageHeader {
+        name: 0,
+        name_length: 0,
+        vectors: &raw const vector,
+        vector_count: 1,
+        control: &raw const rights,
+        control_length: if descriptor.is_some() { size_of::<Rights>() } else { 0 },
+        flags: 0,
+    };
+    // SAFETY: every pointer of the header is live.
+    unsafe { call!(SENDMSG, socket, &raw const header, MSG_NOSIGNAL) }.map(drop)
+}
+
+/// Waits for the word to go on; the parent's end ends this process.
+fn wait_to_go_on(socket: i32) -> Result<(), Errno> {
+    let mut answer = 0u8;
+    loop {
+        // SAFETY: one live byte.
+        match unsafe { call!(READ, socket, &raw mut answer, 1) } {
+            Ok(1) if answer == Message::GO => return Ok(()),
+            Ok(0) => process::exit(0),
+            Ok(_) => return Err(EPROTO),
+            Err(EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Tells the parent `message` and waits for the word to go on.
+pub(crate) fn ask(program: &Program, message: u8) -> Result<(), Errno> {
+    let socket = program.header().status as i32;
+    send(socket, message, None)?;
+    wait_to_go_on(socket)
+}
+
+/// Whether the other end of the socket is gone.
+pub(crate) fn hung_up(socket: i32) -> bool {
+    let mut polled = [socket as u32, 0u32];
+    let now = [0usize; 2];
+    // SAFETY: one pollfd (descriptor, events and revents) and a timespec of zero.
+    let ready = unsafe { call!(PPOLL, polled.as_mut_ptr(), 1, now.as_ptr(), 0, 0) };
+    ready.is_ok() && ((polled[1] >> 16) as i16) & POLLHUP != 0
+}
+
+/// Goes on in a child, which becomes a child of the parent too; this process ends.
+pub(crate) fn go_on_in_child(program: &Program) -> Result<(), Errno> {
+    let mut pidfd = -1i32;
+    let arguments = CloneArguments {
+        flags: CLONE_PARENT | CLONE_PIDFD,
+        pidfd: &raw mut pidfd as u64,
+        ..CloneArguments::default()
+    };
+    // SAFETY: a fork: no memory is shared, the stack is copied.
+    let child = unsafe { call!(CLONE3, &raw const arguments, size_of::<CloneArguments>()) }?;
+    if child == 0 {
+        return Ok(());
+    }
+    let sent = send(program.header().status as i32, Message::CHILD, Some(pidfd));
+    close(pidfd);
+    process::exit(if sent.is_ok() { 0 } else { 1 })
+}

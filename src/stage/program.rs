@@ -1,0 +1,136 @@
+//! The plan as the stage sees it: mapped memory, slots, the recorder.
+
+use super::constant::*;
+use super::syscall::{Errno, call};
+use crate::plan::layout::{Header, MAGIC, RECORDER_SIZE, Recorder};
+use crate::plan::op::{NO_SLOT, Op, SLOTS};
+use core::sync::atomic::Ordering;
+
+/// A mapped plan.
+pub(crate) struct Program {
+    base: *const u8,
+    recorder: *const Recorder,
+    slots: [i32; SLOTS],
+}
+
+/// The value of a slot that holds nothing.
+pub(crate) const EMPTY: i32 = -1;
+
+impl Program {
+    /// Maps the plan on `descriptor`: the recorder shared with the parent, the plan itself as a private copy.
+    pub(crate) fn map(descriptor: i32) -> Result<Program, Errno> {
+        // SAFETY: fresh mappings at addresses the kernel chooses; the parent made the file at least this large.
+        let (recorder, base) = unsafe {
+            let recorder = call!(MMAP, 0, RECORDER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor)?;
+            let first = syscall_map(RECORDER_SIZE, descriptor)?;
+            let size = (*(first as *const Header)).size as usize;
+            let base = if size <= RECORDER_SIZE { first } else { syscall_map(size, descriptor)? };
+            (recorder as *const Recorder, base as *const u8)
+        };
+        let mut program = Program { base, recorder, slots: [EMPTY; SLOTS] };
+        let header = program.header();
+        if header.magic != MAGIC {
+            return Err(EINVAL);
+        }
+        for index in 0..header.inherited_count as usize {
+            let (slot, descriptor) = program.inherited(index);
+            program.fill(slot, descriptor);
+        }
+        Ok(program)
+    }
+
+    /// The head of the plan.
+    pub(crate) fn header(&self) -> &Header {
+        // SAFETY: the mapping begins with a header and stays for the life of the process.
+        unsafe { &*self.base.cast::<Header>() }
+    }
+
+    /// The page shared with the parent.
+    pub(crate) fn recorder(&self) -> &Recorder {
+        // SAFETY: the page is mapped for the life of the process and holds only atomics.
+        unsafe { &*self.recorder }
+    }
+
+    /// Operation `index`; the parent has verified that it lies within the plan.
+    pub(crate) fn op(&self, index: usize) -> Op {
+        // SAFETY: the verifier has proved offset, count and alignment.
+        unsafe { *self.base.add(self.header().ops as usize).cast::<Op>().add(index) }
+    }
+
+    /// Pair `index` of the inherited (slot, descriptor) list.
+    pub(crate) fn inherited(&self, index: usize) -> (u32, i32) {
+        // SAFETY: the verifier has proved offset, count and alignment.
+        unsafe {
+            let pair = self.base.add(self.header().inherited as usize).cast::<u32>().add(index * 2);
+            (*pair, *pair.add(1) as i32)
+        }
+    }
+
+    /// The address of what lies at `offset`.
+    pub(crate) fn address(&self, offset: u32) -> *const u8 {
+        // SAFETY: the verifier has proved that the offset lies within the plan.
+        unsafe { self.base.add(offset as usize) }
+    }
+
+    /// The text at `offset`, without its NUL.
+    pub(crate) fn text(&self, offset: u32) -> &[u8] {
+        let start = self.address(offset);
+        let mut length = 0;
+        // SAFETY: the verifier has proved that a NUL follows within the plan.
+        unsafe {
+            while *start.add(length) != 0 {
+                length += 1;
+            }
+            core::slice::from_raw_parts(start, length)
+        }
+    }
+
+    /// Turns the list of text offsets at `offset` into a list of pointers, in place, once.
+    pub(crate) fn pointers(&mut self, offset: u32) -> *const usize {
+        let list = self.address(offset) as *mut usize;
+        let mut entry = list;
+        // SAFETY: the verifier has proved that the list ends within the plan; the mapping is private and writable.
+        unsafe {
+            while *entry != 0 {
+                *entry += self.base as usize;
+                entry = entry.add(1);
+            }
+        }
+        list
+    }
+
+    /// The descriptor in `slot`, or [`EMPTY`].
+    pub(crate) fn slot(&self, slot: u32) -> i32 {
+        self.slots.get(slot as usize).copied().unwrap_or(EMPTY)
+    }
+
+    /// Puts a descriptor into `slot`; what the plan has no slot for is closed.
+    pub(crate) fn fill(&mut self, slot: u32, descriptor: i32) {
+        match self.slots.get_mut(slot as usize) {
+            Some(place) if slot != NO_SLOT => *place = descriptor,
+            _ => super::files::close(descriptor),
+        }
+    }
+
+    /// Notes that operation `index` runs.
+    pub(crate) fn record(&self, index: usize) {
+        self.recorder().op.store(index as u32, Ordering::Relaxed);
+    }
+
+    /// Notes which part of the operation runs.
+    pub(crate) fn part(&self, part: u32) {
+        self.recorder().part.store(part, Ordering::Relaxed);
+    }
+}
+
+/// # Safety
+/// As mmap: `size` bytes of the plan must lie behind the recorder's page.
+unsafe fn syscall_map(size: usize, descriptor: i32) -> Result<usize, Errno> {
+    // SAFETY: a fresh private mapping.
+    unsafe {
+        super::syscall::syscall(
+            super::number::MMAP,
+            [0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_POPULATE, descriptor as usize, RECORDER_SIZE],
+        )
+    }
+}
