@@ -1,7 +1,9 @@
 //! The OCI documents: image manifests, indexes and configurations (image-spec 1.1).
 
 mod image;
+mod selection;
 
 pub use image::{
     Descriptor, HealthConfig, History, ImageConfig, Index, MANIFEST_BUDGET, Manifest, MediaType, RootFs, RunConfig,
 };
+pub(crate) use selection::select_platform;

@@ -4,7 +4,7 @@ use super::durable::{step, sync_parent, write_record};
 use super::lock::Lock;
 use super::{Store, VERSION, index, lease};
 use crate::error::{Context, During};
-use crate::spec::{Descriptor, ImageConfig, MANIFEST_BUDGET, Manifest};
+use crate::spec::{Descriptor, ImageConfig, Index, MANIFEST_BUDGET, Manifest};
 use crate::{Digest, Error, ErrorKind, Reference, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -42,9 +42,15 @@ impl<'store> Images<'store> {
 
     /// Gives the image whose manifest is the blob `manifest` the name `reference`, in place of what bore it.
     ///
+    /// A reference with a digest names the manifest of that digest, or one that the index of that digest lists; the
+    /// index must be a blob of the store then.
+    ///
     /// Errors: `NotFound` where the manifest is not in the store, `Corrupt` where it does not have the described size.
     pub(crate) fn tag(&self, reference: &Reference, manifest: &Descriptor) -> Result<()> {
-        if reference.digest().is_some_and(|digest| *digest != manifest.digest) {
+        if let Some(digest) = reference.digest()
+            && *digest != manifest.digest
+            && !self.lists(digest, manifest)
+        {
             return Err(Error::invalid(format!("reference {reference} cannot name manifest {}", manifest.digest)));
         }
         let record = Record { version: VERSION, reference: reference.clone(), manifest: manifest.clone() };
@@ -65,6 +71,15 @@ impl<'store> Images<'store> {
         }
         step("image tagged");
         index::refresh(self.0)
+    }
+
+    /// Whether the blob `index` is an index with `manifest` in it.
+    fn lists(&self, index: &Digest, manifest: &Descriptor) -> bool {
+        self.0
+            .blobs()
+            .read(index, MANIFEST_BUDGET)
+            .and_then(|bytes| Index::parse(&bytes))
+            .is_ok_and(|index| index.manifests.iter().any(|entry| entry.digest == manifest.digest))
     }
 
     /// Removes the name; `false` where there was none. What it named goes with the next garbage collection.
@@ -220,6 +235,18 @@ mod tests {
         let mut wrong = image(&store, "a");
         wrong.size += 1;
         assert_eq!(store.images().tag(&name, &wrong).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn a_reference_pinned_to_an_index_names_a_manifest_it_lists() {
+        let (_scratch, store) = store();
+        let (listed, other) = (image(&store, "listed"), image(&store, "other"));
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": [listed]});
+        let index = store.blobs().put(&serde_json::to_vec(&index).unwrap()).unwrap();
+        let pinned: Reference = format!("shop/web@{index}").parse().unwrap();
+        store.images().tag(&pinned, &listed).unwrap();
+        assert_eq!(store.images().get(&pinned).unwrap().manifest_descriptor, listed);
+        assert_eq!(store.images().tag(&pinned, &other).unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 
     #[test]
