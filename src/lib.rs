@@ -18,6 +18,8 @@ mod store;
 mod value;
 
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "registry")]
+pub use registry::{Credentials, PullEvent, PushEvent, RegistryOptions};
 pub use value::{
     ContainerId, Cpus, Digest, EnvVar, Memory, Name, Platform, Port, Protocol, Reference, Timestamp, User,
 };
