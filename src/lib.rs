@@ -12,14 +12,18 @@ mod network;
 mod plan;
 #[cfg(feature = "registry")]
 mod registry;
+mod sandbox;
 mod spec;
 mod stage;
 mod store;
 mod value;
 
 pub use error::{Error, ErrorKind, Result};
+pub use isolate::Root;
+pub use launch::{Exit, ExitStatus, IdMap, IdRange, Process};
 #[cfg(feature = "registry")]
 pub use registry::{Credentials, PullEvent, PushEvent, RegistryOptions};
+pub use sandbox::{NetworkMode, Sandbox, Stream};
 pub use value::{
     ContainerId, Cpus, Digest, EnvVar, Memory, Name, Platform, Port, Protocol, Reference, Timestamp, User,
 };

@@ -18,7 +18,7 @@ pub struct Op {
 pub const NO_SLOT: u32 = u32::MAX;
 
 /// How many slots a plan may use.
-pub const SLOTS: usize = 64;
+pub const SLOTS: usize = 256;
 
 /// The errnos that an operation may shrug off. Its output slot then stays empty, and an operation whose input slot is
 /// empty is passed over.
@@ -109,7 +109,7 @@ op_codes! {
     FilesystemFlag,
     /// Creates file system slot 0 and mounts it, detached, with attributes 1, into slot 2.
     MountFilesystem,
-    /// Mounts type 0 on directory slot 1 with flags 2 and data 3, by mount(2), the mount into slot 4.
+    /// Mounts type 0 on the host's path 1 with flags 2 and data 3, by mount(2), the mount into slot 4.
     MountByPath,
     /// Attaches the mount slot 0 on slot 1.
     Attach,

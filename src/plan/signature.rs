@@ -82,7 +82,7 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         FilesystemOption => ("filesystem-option", (Mount, Mount), &[Input, Text, Text]),
         FilesystemFlag => ("filesystem-flag", (Mount, Mount), &[Input, Text]),
         MountFilesystem => ("mount-filesystem", (Mount, Mount), &[Input, HEXADECIMAL, Output]),
-        MountByPath => ("mount-by-path", (Mount, Mount), &[Text, Input, HEXADECIMAL, Text, Output]),
+        MountByPath => ("mount-by-path", (Mount, Mount), &[Text, Text, HEXADECIMAL, Text, Output]),
         Attach => ("attach", (Mount, Mount), &[Input, Input]),
         MountAttributes => {
             ("mount-attributes", (Enter, Seal), &[Input, DECIMAL, HEXADECIMAL, HEXADECIMAL, HEXADECIMAL])

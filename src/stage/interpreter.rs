@@ -147,7 +147,7 @@ fn mount_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Resu
             program.fill(c, mount);
         }
         OpCode::MountByPath => {
-            let mount = mounts::mount_by_path(program.address(a), program.slot(b), c, program.address(d))?;
+            let mount = mounts::mount_by_path(program.address(a), program.address(b), c, program.address(d))?;
             program.fill(e, mount);
         }
         OpCode::Attach if program.slot(b) == EMPTY => {}

@@ -51,21 +51,11 @@ pub(crate) fn mount_filesystem(program: &Program, context: i32, attributes: u32)
     Ok(mount as i32)
 }
 
-/// mount(2) on an open directory, which becomes the working directory for it; the new mount, opened.
-pub(crate) fn mount_by_path(kind: *const u8, target: i32, flags: u32, data: *const u8) -> Result<i32, Errno> {
-    let mut path = *b"/proc/self/fd/0000000000\0";
-    let mut number = target;
-    for digit in path[14..24].iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-    }
-    // The kernel reads a number without leading zeroes there: move it to the front.
-    let first = path[14..23].iter().position(|&digit| digit != b'0').unwrap_or(9);
-    path.copy_within(14 + first..25, 14);
+/// mount(2) on a path of the engine's own, for kernels whose overlay takes no layers one by one; the new mount, opened.
+pub(crate) fn mount_by_path(kind: *const u8, target: *const u8, flags: u32, data: *const u8) -> Result<i32, Errno> {
     // SAFETY: all texts are NUL-terminated.
-    unsafe { call!(MOUNT, kind, path.as_ptr(), kind, flags, data) }?;
-    // SAFETY: as above; the path now leads to the mount on top.
-    unsafe { call!(OPENAT, AT_FDCWD, path.as_ptr(), O_PATH | O_CLOEXEC, 0) }.map(|mount| mount as i32)
+    unsafe { call!(MOUNT, kind, target, kind, flags, data) }?;
+    super::files::open_host(target, O_PATH | O_DIRECTORY)
 }
 
 /// Attaches a detached mount.

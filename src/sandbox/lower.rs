@@ -1,0 +1,263 @@
+//! Lowers a sandbox into a plan: which part goes into which phase.
+
+use super::{NetworkMode, Sandbox, Stream};
+use crate::error::During;
+use crate::isolate::{
+    MountTargets, Privileges, lower_binds, lower_devices, lower_masks, lower_pivot, lower_privileges, lower_proc,
+    lower_root, lower_sys, lower_tmpfs,
+};
+use crate::launch::{Channel, Request};
+use crate::plan::op::{OpCode, Tolerate};
+use crate::plan::{Builder, Phase, Slot};
+use crate::{Error, Result};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+
+/// Where a command without a slash is looked for when the environment has no PATH: execvp(3)'s default with Docker's
+/// directories for administrators.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The masked paths of Docker's default.
+const MASKED: [&str; 11] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+
+/// The read-only paths of Docker's default.
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+const BASE_NAMESPACES: i32 = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+
+impl Sandbox {
+    /// Checks everything and writes the plan.
+    pub(super) fn prepare(self) -> Result<Request<'static>> {
+        self.check()?;
+        let channel = Channel::new()?;
+        let mut plan = Builder::new();
+        let mut sandbox = self;
+        let host_network = matches!(sandbox.network, NetworkMode::Host);
+        let streams = sandbox.open_streams(&mut plan)?;
+        let (namespaces, null) = sandbox.lower_fence_and_join(&mut plan)?;
+        let root = lower_root(&mut plan, &sandbox.root, sandbox.id_map.is_some())?;
+        sandbox.lower_mounts(&mut plan, root, host_network)?;
+        lower_pivot(&mut plan, root, sandbox.read_only);
+        sandbox.lower_session(&mut plan, streams.map(|stream| stream.unwrap_or(null)));
+        sandbox.lower_confinement(&mut plan);
+        sandbox.lower_exec(&mut plan);
+        let cgroup = sandbox.cgroup.take();
+        let (directory, arm) = cgroup.map_or((None, None), |cgroup| (cgroup.directory, cgroup.arm));
+        Ok(Request {
+            plan: plan.finish(channel.child())?,
+            channel,
+            namespaces,
+            cgroup: directory,
+            id_map: sandbox.id_map,
+            after_exec_of_stage: arm.map(|arm| arm as _),
+        })
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.command.first().is_none_or(Vec::is_empty) {
+            return Err(Error::invalid("the command is empty"));
+        }
+        if self.command.iter().any(|argument| argument.contains(&0)) {
+            return Err(Error::invalid("the command holds a NUL byte"));
+        }
+        if let Some(hostname) = &self.hostname {
+            if hostname.is_empty() || hostname.len() > 64 || hostname.contains('\0') {
+                return Err(Error::invalid(format!("host name {hostname:?} is empty or longer than 64 bytes")));
+            }
+        }
+        if !self.working_directory.is_absolute() || self.working_directory.as_os_str().as_bytes().contains(&0) {
+            let shown = self.working_directory.display();
+            return Err(Error::invalid(format!("working directory {shown} is not absolute")));
+        }
+        if self.user.0 == u32::MAX || self.user.1 == u32::MAX {
+            return Err(Error::invalid("4294967295 is no user or group id"));
+        }
+        self.id_map.as_ref().map_or(Ok(()), |map| map.check())
+    }
+
+    /// The descriptors of the standard streams, in slots.
+    fn open_streams(&mut self, plan: &mut Builder) -> Result<[Option<Slot>; 3]> {
+        let mut slots = [None; 3];
+        let own = [
+            std::io::stdin().as_fd().try_clone_to_owned(),
+            std::io::stdout().as_fd().try_clone_to_owned(),
+            std::io::stderr().as_fd().try_clone_to_owned(),
+        ];
+        for ((slot, stream), own) in slots.iter_mut().zip(&mut self.streams).zip(own) {
+            *slot = match std::mem::replace(stream, Stream::Null) {
+                Stream::Null => None,
+                Stream::Inherit => Some(plan.inherit(own.during(|| "duplicate a standard stream")?)),
+                Stream::Descriptor(descriptor) => Some(plan.inherit(descriptor)),
+            };
+        }
+        Ok(slots)
+    }
+
+    /// Fence to identity; the flags of the namespaces that begin with the clone, and the null device.
+    fn lower_fence_and_join(&mut self, plan: &mut Builder) -> Result<(u64, Slot)> {
+        plan.push(OpCode::CloseOthers, &[], "close foreign descriptors");
+        plan.push(OpCode::ResetSignals, &[], "reset signals");
+        plan.push(OpCode::ResetAffinity, &[], "reset the processor affinity").tolerate(Tolerate::UNKNOWN);
+        plan.push(OpCode::Umask, &[0], "reset the umask");
+        if self.die_with_parent {
+            plan.push(OpCode::DieWithParent, &[], "tie the container's life to the host's");
+        }
+        plan.push(OpCode::NewSession, &[], "start a new session");
+        // The host's: the root may have none.
+        let null = plan.slot();
+        let path = plan.text("/dev/null");
+        plan.push(OpCode::OpenHost, &[path, libc::O_RDWR as u32, null.into()], "open the null device");
+        let network = std::mem::replace(&mut self.network, NetworkMode::Host);
+        let fresh_network = matches!(network, NetworkMode::None);
+        plan.phase(Phase::Join);
+        self.join_cgroup(plan);
+        if let NetworkMode::Join(namespace) = network {
+            let slot = plan.inherit(namespace);
+            let flags = libc::CLONE_NEWNET as u32;
+            plan.push(OpCode::JoinNamespace, &[slot.into(), flags], "enter the network namespace");
+        }
+        let namespaces = BASE_NAMESPACES | if fresh_network { libc::CLONE_NEWNET } else { 0 };
+        let at_clone = if self.id_map.is_some() {
+            unshare_as_user(plan, namespaces as u32);
+            0
+        } else {
+            plan.push(OpCode::Unshare, &[libc::CLONE_NEWCGROUP as u32], "create a control group namespace");
+            namespaces as u64
+        };
+        plan.phase(Phase::Identity);
+        if let Some(hostname) = &self.hostname {
+            let bytes = plan.bytes(hostname.as_bytes());
+            plan.push(OpCode::SetHostname, &[bytes, hostname.len() as u32], "set the host name");
+        }
+        if fresh_network {
+            plan.push(OpCode::LoopbackUp, &[], "bring the loopback interface up");
+        }
+        Ok((at_clone, null))
+    }
+
+    fn join_cgroup(&mut self, plan: &mut Builder) {
+        let tasks = self.cgroup.as_mut().map(|cgroup| std::mem::take(&mut cgroup.tasks)).unwrap_or_default();
+        let itself = plan.text("0");
+        for file in tasks {
+            let slot = plan.inherit(file);
+            plan.push(OpCode::Write, &[slot.into(), itself], "enter the control group");
+        }
+    }
+
+    fn lower_mounts(&self, plan: &mut Builder, root: Slot, host_network: bool) -> Result<()> {
+        if self.filesystems {
+            let in_user_namespace = self.id_map.is_some();
+            let proc = lower_proc(plan, root);
+            lower_devices(plan, root, in_user_namespace, self.shared_memory.as_bytes());
+            let sys = lower_sys(plan, root, !(in_user_namespace && host_network));
+            if self.masks {
+                lower_masks(plan, root, MountTargets { proc, sys }, &MASKED, &READ_ONLY);
+            }
+        }
+        lower_tmpfs(plan, root, &self.tmpfs)?;
+        lower_binds(plan, root, &self.binds)
+    }
+
+    fn lower_session(&self, plan: &mut Builder, streams: [Slot; 3]) {
+        plan.phase(Phase::Session);
+        for (number, slot) in streams.into_iter().enumerate() {
+            plan.push(OpCode::StandardStream, &[slot.into(), number as u32], "set up a standard stream");
+        }
+        let directory = plan.text(self.working_directory.as_os_str().as_bytes());
+        let mode = if self.make_working_directory { 0o755 } else { 0 };
+        let shown = self.working_directory.display();
+        plan.push(OpCode::WorkingDirectory, &[directory, mode], format!("enter the working directory {shown}"))
+            .hint(libc::ENOENT, "it does not exist in the image");
+    }
+
+    fn lower_confinement(&self, plan: &mut Builder) {
+        if let (Some(filter), false) = (&self.filter, self.no_new_privileges) {
+            plan.phase(Phase::EarlyFilter);
+            load_filter(plan, filter);
+        }
+        let privileges = Privileges {
+            user: self.user.0,
+            group: self.user.1,
+            additional_groups: self.additional_groups.clone(),
+            capabilities: self.capabilities,
+            limits: self.limits.clone(),
+            no_new_privileges: self.no_new_privileges,
+            die_with_parent: self.die_with_parent,
+        };
+        lower_privileges(plan, &privileges);
+        plan.phase(Phase::Park);
+        if self.cgroup.as_ref().is_some_and(|cgroup| cgroup.arm.is_some()) {
+            plan.push(OpCode::Wait, &[], "wait for the limits");
+        }
+        if self.init {
+            plan.push(OpCode::StayAsInit, &[], "fork the command from its init");
+        }
+        if let (Some(filter), true) = (&self.filter, self.no_new_privileges) {
+            plan.phase(Phase::LateFilter);
+            load_filter(plan, filter);
+        }
+    }
+
+    fn lower_exec(&self, plan: &mut Builder) {
+        plan.phase(Phase::Exec);
+        let program = String::from_utf8_lossy(&self.command[0]).into_owned();
+        let arguments = plan.texts(&self.command);
+        let environment = plan.texts(self.environment.iter().map(ToString::to_string));
+        let candidates = plan.texts(self.candidates());
+        plan.push(OpCode::Execute, &[arguments, environment, candidates], format!("execute {program}"))
+            .hint(libc::ENOENT, "the program, or the interpreter it names, does not exist in the container")
+            .hint(libc::EACCES, "the program is not executable for this user")
+            .hint(libc::ENOEXEC, "the program is for another machine, or a script without #!");
+    }
+
+    /// The paths at which the program may be: execvp(3).
+    fn candidates(&self) -> Vec<Vec<u8>> {
+        let program = &self.command[0];
+        if program.contains(&b'/') {
+            return vec![program.clone()];
+        }
+        let path = self.environment.iter().rev().find(|variable| variable.name() == "PATH");
+        let path = path.map_or(DEFAULT_PATH, |variable| variable.value());
+        path.split(':')
+            .map(|directory| {
+                let directory = if directory.is_empty() { "." } else { directory };
+                [directory.as_bytes(), b"/", program].concat()
+            })
+            .collect()
+    }
+}
+
+/// The namespaces of an unprivileged user: first the user namespace, then, with the capabilities that it gives, the
+/// others; the PID namespace takes effect in a child.
+fn unshare_as_user(plan: &mut Builder, namespaces: u32) {
+    plan.push(OpCode::Unshare, &[libc::CLONE_NEWUSER as u32], "create a user namespace")
+        .hint(libc::EPERM, "user namespaces are switched off: sysctl kernel.unprivileged_userns_clone=1, or kernel.apparmor_restrict_unprivileged_userns=0")
+        .hint(libc::ENOSPC, "user namespaces are switched off: sysctl user.max_user_namespaces");
+    plan.phase(Phase::Map);
+    plan.push(OpCode::AskForIdMaps, &[], "get the ids mapped");
+    plan.phase(Phase::Identity);
+    plan.push(OpCode::BecomeRoot, &[], "become root of the user namespace");
+    let flags = namespaces | libc::CLONE_NEWCGROUP as u32;
+    plan.push(OpCode::Unshare, &[flags], "create namespaces");
+    plan.push(OpCode::GoOnInChild, &[], "enter the PID namespace");
+    plan.push(OpCode::DieWithParent, &[], "tie the container's life to the host's");
+}
+
+fn load_filter(plan: &mut Builder, filter: &[u8]) {
+    let bytes = plan.bytes(filter);
+    plan.push(OpCode::LoadFilter, &[bytes, (filter.len() / 8) as u32, 0], "load the seccomp filter")
+        .hint(libc::EINVAL, "the kernel refuses the filter: CONFIG_SECCOMP_FILTER")
+        .hint(libc::EACCES, "a filter without no_new_privs needs CAP_SYS_ADMIN");
+}
