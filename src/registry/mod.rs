@@ -24,7 +24,11 @@ mod patience;
 mod pull;
 mod push;
 mod refusal;
+#[cfg(test)]
+mod scripted;
 mod session;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod upload;
 mod workers;
