@@ -5,6 +5,9 @@ mod build;
 mod cgroup;
 mod container;
 mod error;
+#[doc(hidden)]
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod isolate;
 mod kernel;
 mod launch;

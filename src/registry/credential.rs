@@ -91,12 +91,12 @@ pub(super) fn find_in_docker_config(path: &Path, registry: &Origin) -> Result<Fo
     if bytes.len() as u64 > CONFIG_BUDGET {
         return Err(Error::invalid(format!("{}: the file is larger than {CONFIG_BUDGET} bytes", what())));
     }
-    find(&bytes, registry).context(what)
+    find_in_docker_config_text(&bytes, registry).context(what)
 }
 
 /// Looks for `registry` in a Docker configuration. An entry counts when its key names the same scheme, host and port;
 /// a key without scheme stands for the scheme this crate uses for that host.
-fn find(bytes: &[u8], registry: &Origin) -> Result<Found> {
+pub(super) fn find_in_docker_config_text(bytes: &[u8], registry: &Origin) -> Result<Found> {
     // The error of the JSON library is kept out: it may quote what it stumbled over, which may be a password.
     let config: Config =
         serde_json::from_slice(bytes).map_err(|error| Error::invalid(format!("line {} is malformed", error.line())))?;
@@ -156,7 +156,7 @@ mod tests {
     }
 
     fn look(config: &str, registry: &str) -> Found {
-        find(config.as_bytes(), &origin(registry)).unwrap()
+        find_in_docker_config_text(config.as_bytes(), &origin(registry)).unwrap()
     }
 
     #[test]
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn malformed_files_are_refused_without_their_content() {
         for bad in ["", "3", r#"{"auths":{"a.b":{"auth":"!!"}}}"#, r#"{"auths":{"a.b":{"auth":"c2VjcmV0"}}}"#] {
-            let text = find(bad.as_bytes(), &origin("a.b")).unwrap_err().to_string();
+            let text = find_in_docker_config_text(bad.as_bytes(), &origin("a.b")).unwrap_err().to_string();
             assert!(!text.contains("c2VjcmV0"), "{text}");
         }
         assert!(!format!("{:?}", Credentials::new("ann", "secret")).contains("secret"));

@@ -55,3 +55,25 @@ impl Registry {
         Registry { options, transport }
     }
 }
+
+/// For the fuzz targets: reads the bytes as each thing that a registry, or a Docker configuration file, may say.
+#[cfg(fuzzing)]
+pub(crate) fn read_as_everything(data: &[u8]) {
+    let _ = document::read(Some(crate::spec::MediaType::MANIFEST), data.to_vec(), document::Expected::Anything)
+        .map(|received| assert_eq!(received.descriptor.size, data.len() as u64));
+    let refusal = refusal::Refusal::parse(404, data).into_error("it").to_string();
+    assert!(!refusal.contains('\n') && refusal.len() < 2000);
+    let Ok(origin) = address::Origin::of_registry("registry.example") else { return };
+    let mut authorizer = authorizer::Authorizer::new(origin.clone(), None, None);
+    let _ = authorizer.receive("", data, std::time::Instant::now());
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let challenge = challenge::Challenge::choose([text]);
+    if let Ok(authorizer::Step::Fetch(request)) = authorizer.challenged(&origin, challenge, "", None) {
+        assert!(request.url.origin().is_https());
+    }
+    let Ok(base) = origin.url("/v2/a/blobs/uploads/") else { return };
+    if let Ok(url) = base.resolve(text) {
+        assert_eq!(address::Url::parse(&url.to_request()).ok(), Some(url));
+    }
+    let _ = credential::find_in_docker_config_text(data, &origin);
+}

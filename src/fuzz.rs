@@ -1,0 +1,33 @@
+//! What the fuzz targets call: parsers of untrusted bytes with what must hold of their results. Built by `cargo fuzz` only.
+
+/// Image references: what parses is written back as it is and parses again to the same.
+pub fn reference(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(reference) = text.parse::<crate::Reference>() else { return };
+    let again = reference.to_string().parse::<crate::Reference>().ok();
+    // The default tag is written out.
+    assert_eq!(again.map(|again| again.to_string()), Some(reference.to_string()));
+    assert!(!reference.repository().split('/').any(|part| matches!(part, "" | "." | "..")));
+}
+
+/// Manifests, indexes and configurations, and everything else a registry says.
+pub fn manifest(data: &[u8]) {
+    use crate::spec::{ImageConfig, Index, Manifest, select_platform};
+    if let Ok(manifest) = Manifest::parse(data) {
+        assert!(Index::parse(data).is_err(), "one document is not two things");
+        let bytes = serde_json::to_vec(&manifest).unwrap_or_default();
+        assert_eq!(Manifest::parse(&bytes).ok(), Some(manifest));
+    }
+    if let Ok(index) = Index::parse(data) {
+        let host = crate::Platform::host();
+        if let Ok(chosen) = select_platform(&index, &host) {
+            assert!(chosen.platform.as_ref().is_none_or(|named| host.accepts(&named.platform())));
+        }
+    }
+    if let Ok(config) = ImageConfig::parse(data) {
+        let bytes = serde_json::to_vec(&config).unwrap_or_default();
+        assert_eq!(ImageConfig::parse(&bytes).ok(), Some(config));
+    }
+    #[cfg(feature = "registry")]
+    crate::registry::read_as_everything(data);
+}
