@@ -43,7 +43,7 @@ pub(crate) fn lower_privileges(plan: &mut Builder, privileges: &Privileges) {
         .hint(libc::EPERM, "a capability was asked for that this process does not have");
     if privileges.die_with_parent {
         // A change of ids clears it.
-        plan.push(OpCode::DieWithParent, &[], "tie the payload's life to the host's");
+        plan.push(OpCode::DieWithParent, &[1], "tie the payload's life to the host's");
     }
     if privileges.no_new_privileges {
         plan.push(OpCode::NoNewPrivileges, &[], "set no_new_privs");

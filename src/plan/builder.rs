@@ -73,6 +73,13 @@ impl Builder {
         slot
     }
 
+    /// Keeps a descriptor of the parent open for the keeper alone; its number there.
+    pub(crate) fn keep(&mut self, descriptor: OwnedFd) -> i32 {
+        let number = descriptor.as_raw_fd();
+        self.inherited.push((NO_SLOT, descriptor));
+        number
+    }
+
     /// Appends an operation; `what` is what a person reads when it fails.
     pub(crate) fn push(&mut self, code: OpCode, arguments: &[u32], what: impl Into<Cow<'static, str>>) -> &mut Builder {
         let mut op = Op { code: code as u16, phase: self.phase as u8, tolerate: Tolerate::NONE, arguments: [0; 7] };

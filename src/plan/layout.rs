@@ -101,3 +101,34 @@ impl Message {
     /// Parent: go on.
     pub const GO: u8 = b'g';
 }
+
+/// The keeper's orders: what it holds open and what it does at the end. Numbers of descriptors, -1 for none; offsets
+/// count from the begin of the plan.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct KeeperOrders {
+    /// The CLONE_NEW flags of the payload's namespaces.
+    pub namespaces: u64,
+    /// When the log grows past this many bytes it is rotated.
+    pub log_limit: u64,
+    /// How many rotated logs are kept.
+    pub log_files: u32,
+    /// The control group (version 2) the payload begins in.
+    pub cgroup: i32,
+    /// The read ends of the payload's standard output and error.
+    pub streams: [i32; 2],
+    /// The directory of the logs.
+    pub log_directory: i32,
+    /// The directory in which process numbers and the exit are recorded.
+    pub directory: i32,
+    /// A file with an `oom_kill N` line.
+    pub oom_file: i32,
+    /// A list of texts: directories to remove at the end (control groups), or 0.
+    pub remove: u32,
+    /// A netfilter netlink batch to send at the end, and its size, or 0.
+    pub farewell: u32,
+    /// Its size in bytes.
+    pub farewell_size: u32,
+    /// 0.
+    pub padding: u32,
+}

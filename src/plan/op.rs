@@ -65,7 +65,7 @@ op_codes! {
     ResetAffinity,
     /// Sets the umask to argument 0.
     Umask,
-    /// Asks for SIGKILL when the launching thread dies, and dies if it is gone already.
+    /// Asks for SIGKILL when the parent dies; argument 0 is 1: ends if the socket to the parent has closed already.
     DieWithParent,
     /// A session of its own.
     NewSession,

@@ -60,7 +60,7 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         ResetSignals => ("reset-signals", (Fence, Fence), &[]),
         ResetAffinity => ("reset-affinity", (Fence, Fence), &[]),
         Umask => ("umask", (Fence, Privilege), &[OCTAL]),
-        DieWithParent => ("die-with-parent", (Fence, Park), &[]),
+        DieWithParent => ("die-with-parent", (Fence, Park), &[DECIMAL]),
         NewSession => ("new-session", (Fence, Session), &[]),
         Write => ("write", (Join, Privilege), &[Input, Text]),
         JoinNamespace => ("join-namespace", (Join, Join), &[Input, HEXADECIMAL]),

@@ -74,13 +74,17 @@ pub(crate) fn verify(bytes: &[u8]) -> Result<Verified<'_>, Defect> {
     let mut filled = [false; SLOTS];
     let mut previous = None;
     for (slot, descriptor) in verified.inherited() {
-        let ordered = previous.is_none_or(|previous| previous < descriptor);
-        let slot = filled.get_mut(slot as usize).ok_or(Defect::Header)?;
-        if *slot || !ordered || descriptor > i32::MAX as u32 {
+        if previous.is_some_and(|previous| previous >= descriptor) || descriptor > i32::MAX as u32 {
             return Err(Defect::Header);
         }
-        *slot = true;
         previous = Some(descriptor);
+        if slot == NO_SLOT {
+            continue;
+        }
+        let slot = filled.get_mut(slot as usize).ok_or(Defect::Header)?;
+        if std::mem::replace(slot, true) {
+            return Err(Defect::Header);
+        }
     }
     let mut phase = Phase::Fence;
     for index in 0..verified.len() {
@@ -123,7 +127,7 @@ fn read_header(bytes: &[u8]) -> Result<Header, Defect> {
         && header.size as usize == bytes.len()
         && within(header.ops, header.op_count, size_of::<Op>(), 8)
         && within(header.inherited, header.inherited_count, 8, 4)
-        && header.inherited_count as usize <= SLOTS
+        && header.inherited_count as usize <= 2 * SLOTS
         && (header.orders == 0 || within(header.orders, header.orders_size, 1, 8));
     if sound { Ok(header) } else { Err(Defect::Header) }
 }

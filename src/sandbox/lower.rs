@@ -112,7 +112,7 @@ impl Sandbox {
         plan.push(OpCode::ResetAffinity, &[], "reset the processor affinity").tolerate(Tolerate::UNKNOWN);
         plan.push(OpCode::Umask, &[0], "reset the umask");
         if self.die_with_parent {
-            plan.push(OpCode::DieWithParent, &[], "tie the container's life to the host's");
+            plan.push(OpCode::DieWithParent, &[1], "tie the container's life to the host's");
         }
         plan.push(OpCode::NewSession, &[], "start a new session");
         // The host's: the root may have none.
@@ -131,6 +131,9 @@ impl Sandbox {
         let namespaces = BASE_NAMESPACES | if fresh_network { libc::CLONE_NEWNET } else { 0 };
         let at_clone = if self.id_map.is_some() {
             unshare_as_user(plan, namespaces as u32);
+            if self.die_with_parent {
+                plan.push(OpCode::DieWithParent, &[1], "tie the container's life to the host's");
+            }
             0
         } else {
             plan.push(OpCode::Unshare, &[libc::CLONE_NEWCGROUP as u32], "create a control group namespace");
@@ -252,7 +255,6 @@ fn unshare_as_user(plan: &mut Builder, namespaces: u32) {
     let flags = namespaces | libc::CLONE_NEWCGROUP as u32;
     plan.push(OpCode::Unshare, &[flags], "create namespaces");
     plan.push(OpCode::GoOnInChild, &[], "enter the PID namespace");
-    plan.push(OpCode::DieWithParent, &[], "tie the container's life to the host's");
 }
 
 fn load_filter(plan: &mut Builder, filter: &[u8]) {

@@ -3,10 +3,15 @@
 use super::constant::*;
 use super::program::{EMPTY, Program};
 use super::syscall::{Errno, call};
-use super::{credentials, execute, files, init, mounts, parent, process};
-use crate::plan::layout::{Message, State};
+use super::{credentials, execute, files, init, keeper, mounts, parent, process};
+use crate::plan::layout::{Message, Role, State};
 use crate::plan::op::{Op, OpCode, Tolerate};
 use core::sync::atomic::Ordering;
+
+/// Plays the part that the plan is for.
+pub(crate) fn play(program: &mut Program) -> ! {
+    if program.header().role == Role::KEEPER { keeper::run(program) } else { run(program) }
+}
 
 /// Runs the plan to its exec, or to its first fault.
 pub(crate) fn run(program: &mut Program) -> ! {
@@ -178,10 +183,10 @@ fn privilege_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> 
 fn process_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Result<(), Errno> {
     let [a, b, c, ..] = *arguments;
     match code {
-        OpCode::CloseOthers => process::close_others(program),
+        OpCode::CloseOthers => process::close_others(program, false),
         OpCode::ResetSignals => process::reset_signals(),
         OpCode::ResetAffinity => process::reset_affinity(),
-        OpCode::DieWithParent => process::die_with_parent(program),
+        OpCode::DieWithParent => process::die_with_parent(program, a != 0),
         OpCode::AskForIdMaps => parent::ask(program, Message::MAPS),
         OpCode::GoOnInChild => parent::go_on_in_child(program),
         OpCode::BecomeRoot => credentials::become_root(),

@@ -20,13 +20,17 @@ mod stage {
     pub(crate) mod files;
     pub(crate) mod init;
     pub(crate) mod interpreter;
+    pub(crate) mod keeper;
+    pub(crate) mod log;
     pub(crate) mod memory;
     pub(crate) mod mounts;
     pub(crate) mod number;
     pub(crate) mod parent;
     pub(crate) mod process;
     pub(crate) mod program;
+    pub(crate) mod record;
     pub(crate) mod syscall;
+    pub(crate) mod text;
 }
 
 use stage::{interpreter, process, program::Program};
@@ -55,7 +59,7 @@ unsafe extern "C" fn main(stack: *const usize) -> ! {
     let descriptor = unsafe { if *stack == 2 { number(*stack.add(2) as *const u8) } else { None } };
     let Some(descriptor) = descriptor else { process::exit(2) };
     match Program::map(descriptor) {
-        Ok(mut program) => interpreter::run(&mut program),
+        Ok(mut program) => interpreter::play(&mut program),
         Err(_) => process::exit(2),
     }
 }

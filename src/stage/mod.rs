@@ -6,3 +6,5 @@
 
 pub(crate) mod number;
 pub(crate) mod syscall;
+#[cfg(test)]
+mod text;

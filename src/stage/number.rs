@@ -70,6 +70,9 @@ mod table {
     pub(crate) const CLOSE_RANGE: usize = 436;
     pub(crate) const OPENAT2: usize = 437;
     pub(crate) const MOUNT_SETATTR: usize = 442;
+    pub(crate) const SIGNALFD4: usize = 289;
+    pub(crate) const PREAD64: usize = 17;
+    pub(crate) const RENAMEAT: usize = 264;
 }
 
 /// The numbers of aarch64.
@@ -142,6 +145,9 @@ mod table {
     pub(crate) const CLOSE_RANGE: usize = 436;
     pub(crate) const OPENAT2: usize = 437;
     pub(crate) const MOUNT_SETATTR: usize = 442;
+    pub(crate) const SIGNALFD4: usize = 74;
+    pub(crate) const PREAD64: usize = 67;
+    pub(crate) const RENAMEAT: usize = 38;
 }
 
 pub(crate) use table::*;

@@ -6,6 +6,7 @@ use super::process;
 use super::program::Program;
 use super::syscall::{Errno, call};
 use crate::plan::layout::Message;
+use core::sync::atomic::Ordering;
 
 #[repr(C)]
 struct IoVector {
@@ -118,6 +119,8 @@ pub(crate) fn go_on_in_child(program: &Program) -> Result<(), Errno> {
     if child == 0 {
         return Ok(());
     }
+    // A keeper, whose child it becomes, learns from here which process the container is.
+    program.recorder().pid.store(child as u32, Ordering::Release);
     let sent = send(program.header().status as i32, Message::CHILD, Some(pidfd));
     close(pidfd);
     process::exit(if sent.is_ok() { 0 } else { 1 })

@@ -3,6 +3,7 @@
 use super::constant::*;
 use super::program::Program;
 use super::syscall::{Errno, call};
+use crate::plan::op::NO_SLOT;
 
 /// Ends the process.
 pub(crate) fn exit(code: i32) -> ! {
@@ -26,13 +27,18 @@ pub(crate) fn kill_self() {
 }
 
 /// Closes every descriptor that is neither on the plan's list nor the socket to the parent.
-pub(crate) fn close_others(program: &Program) -> Result<(), Errno> {
+///
+/// What only the keeper holds (no slot) is closed too, unless the keeper itself asks.
+pub(crate) fn close_others(program: &Program, keeper: bool) -> Result<(), Errno> {
     let header = *program.header();
     let status = header.status as i32;
     let mut from = 0;
     let mut status_seen = false;
     for index in 0..header.inherited_count as usize {
-        let (_, descriptor) = program.inherited(index);
+        let (slot, descriptor) = program.inherited(index);
+        if slot == NO_SLOT && !keeper {
+            continue;
+        }
         if !status_seen && status < descriptor {
             from = close_between(from, status)?;
             status_seen = true;
@@ -86,10 +92,10 @@ pub(crate) fn reset_affinity() -> Result<(), Errno> {
 }
 
 /// Asks for SIGKILL when the launching thread ends, and ends at once where it has ended before.
-pub(crate) fn die_with_parent(program: &Program) -> Result<(), Errno> {
+pub(crate) fn die_with_parent(program: &Program, check_socket: bool) -> Result<(), Errno> {
     // SAFETY: plain numbers.
     unsafe { call!(PRCTL, PR_SET_PDEATHSIG, SIGKILL) }?;
-    if super::parent::hung_up(program.header().status as i32) {
+    if check_socket && super::parent::hung_up(program.header().status as i32) {
         exit(0);
     }
     Ok(())

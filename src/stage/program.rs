@@ -2,7 +2,7 @@
 
 use super::constant::*;
 use super::syscall::{Errno, call};
-use crate::plan::layout::{Header, MAGIC, RECORDER_SIZE, Recorder};
+use crate::plan::layout::{Header, KeeperOrders, MAGIC, RECORDER_SIZE, Recorder};
 use crate::plan::op::{NO_SLOT, Op, SLOTS};
 use core::sync::atomic::Ordering;
 
@@ -34,7 +34,9 @@ impl Program {
         }
         for index in 0..header.inherited_count as usize {
             let (slot, descriptor) = program.inherited(index);
-            program.fill(slot, descriptor);
+            if slot != NO_SLOT {
+                program.fill(slot, descriptor);
+            }
         }
         Ok(program)
     }
@@ -64,6 +66,12 @@ impl Program {
             let pair = self.base.add(self.header().inherited as usize).cast::<u32>().add(index * 2);
             (*pair, *pair.add(1) as i32)
         }
+    }
+
+    /// The keeper's orders.
+    pub(crate) fn orders(&self) -> KeeperOrders {
+        // SAFETY: the builder of a keeper's plan has put them there, aligned to 8, and the verifier proved the bounds.
+        unsafe { *self.address(self.header().orders).cast::<KeeperOrders>() }
     }
 
     /// The address of what lies at `offset`.

@@ -1,0 +1,60 @@
+//! What the keeper leaves on disk: which processes run, and how the container ended.
+
+use super::constant::*;
+use super::files::{close, write};
+use super::syscall::{Errno, call};
+use super::text::Text;
+
+/// How the payload ended.
+pub(crate) struct End {
+    /// The wait status: code in bits 8 to 15, signal in bits 0 to 6.
+    pub(crate) status: u32,
+    pub(crate) out_of_memory: bool,
+    /// The errno and the operation, where it never started.
+    pub(crate) fault: Option<(i32, u32)>,
+    /// Processor time in microseconds, user and system.
+    pub(crate) processor: [u64; 2],
+    /// Kibibytes.
+    pub(crate) peak_resident: u64,
+}
+
+/// Records the container's first process and the keeper: `PID KEEPER`.
+pub(crate) fn running(directory: i32, pid: u32) -> Result<(), Errno> {
+    // SAFETY: no arguments.
+    let keeper = unsafe { call!(GETPID) }?;
+    let mut text = Text::<64>::new();
+    text.number(u64::from(pid)).push(b" ").number(keeper as u64).push(b"\n");
+    replace(directory, c"pid", text.as_bytes())
+}
+
+/// Records the end, durably.
+pub(crate) fn ended(directory: i32, end: &End) -> Result<(), Errno> {
+    let mut text = Text::<512>::new();
+    text.push(b"{\"version\":1,\"status\":").number(u64::from(end.status));
+    text.push(b",\"oom_killed\":").push(if end.out_of_memory { b"true" } else { b"false" });
+    if let Some((errno, op)) = end.fault {
+        text.push(b",\"fault_errno\":").number(errno as u64).push(b",\"fault_operation\":").number(u64::from(op));
+    }
+    text.push(b",\"user_us\":").number(end.processor[0]).push(b",\"system_us\":").number(end.processor[1]);
+    text.push(b",\"peak_resident_kib\":").number(end.peak_resident);
+    let time = super::log::now();
+    text.push(b",\"finished\":\"").time(time[0], time[1]).push(b"\"}\n");
+    replace(directory, c"exit", text.as_bytes())
+}
+
+/// Writes aside, syncs, renames, syncs the directory: the file is there whole or not at all.
+fn replace(directory: i32, name: &core::ffi::CStr, text: &[u8]) -> Result<(), Errno> {
+    const O_TRUNC: usize = 0o1000;
+    let mut aside = Text::<32>::new();
+    aside.push(name.to_bytes()).push(b".new");
+    let flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
+    // SAFETY: names are NUL-terminated, descriptors plain numbers.
+    unsafe {
+        let file = call!(OPENAT, directory, aside.as_path(), flags, 0o600)? as i32;
+        let written = write(file, text).and_then(|()| call!(FSYNC, file).map(drop));
+        close(file);
+        written?;
+        call!(RENAMEAT2, directory, aside.as_path(), directory, name.as_ptr(), 0)?;
+        call!(FSYNC, directory).map(drop)
+    }
+}
