@@ -3,8 +3,9 @@
 use super::{Store, scratch};
 use crate::Result;
 use crate::error::During;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Replaces the small file `path` by `bytes` in one step: temporary, fsync, rename, fsync of the directory.
@@ -19,6 +20,13 @@ pub(super) fn write_record(store: &Store, path: &Path, bytes: &[u8]) -> Result<(
     file.disarm();
     step("record renamed");
     sync_parent(path)
+}
+
+/// Writes a small file that its directory's own synchronisation makes durable.
+pub(super) fn write_through(path: &Path, bytes: &[u8]) -> Result<()> {
+    let operation = || format!("write {}", path.display());
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).during(operation)?;
+    file.write_all(bytes).during(operation)
 }
 
 /// Makes the entries of the directory that holds `path` durable.

@@ -23,14 +23,20 @@ mod crash;
 mod durable;
 mod image;
 mod index;
+mod layer;
 mod lease;
 mod lock;
 mod scratch;
+mod snapshot;
+mod view;
 
 pub(crate) use blob::{BlobWriter, Blobs};
 pub(crate) use collect::Collected;
 pub(crate) use image::{Images, StoredImage};
+pub(crate) use layer::{CommittedLayer, Layers};
 pub(crate) use lease::{Lease, Pins};
+pub(crate) use snapshot::{KeptSnapshot, Snapshot};
+pub(crate) use view::{DirectoryEntry, EntryKind, EntryMetadata, MergedView};
 
 use crate::error::During;
 use crate::{Error, ErrorKind, Result};
@@ -105,6 +111,11 @@ impl Store {
     /// The images by reference.
     pub(crate) fn images(&self) -> Images<'_> {
         Images::new(self)
+    }
+
+    /// The unpacked layers by diff id.
+    pub(crate) fn layers(&self) -> Layers<'_> {
+        Layers::new(self)
     }
 
     /// What is kept although no tag leads to it.
