@@ -49,7 +49,8 @@ impl From<libc::rusage> for Usage {
 /// The number, in this PID namespace, of the process that `pidfd` refers to.
 pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> crate::Result<i32> {
     use crate::error::During;
-    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    // `self` is empty once the main thread of the host has ended, and a thread may have a table of descriptors of its own.
+    let path = format!("/proc/thread-self/fdinfo/{}", pidfd.as_raw_fd());
     let text = std::fs::read_to_string(&path).during(|| "read the number of a process")?;
     text.lines()
         .find_map(|line| line.strip_prefix("Pid:"))
@@ -120,19 +121,75 @@ impl PidFd {
         }
     }
 
+    /// Whether the process ends within `limit`.
+    pub(crate) fn wait_readable(&self, limit: Duration) -> bool {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let deadline = std::time::Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            let mut polled = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut polled, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+                Ok(ready) => return ready > 0,
+                Err(Errno::EINTR) if !left.is_zero() => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
     /// Waits until the process is gone, where its status went to somebody else.
     fn wait_unparented(&self) -> io::Result<WaitStatus> {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         let mut polled = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         loop {
             match poll(&mut polled, PollTimeout::NONE) {
-                Ok(_) => return Ok(WaitStatus::Unknown),
+                Ok(_) => return Ok(self.status_kept_by_kernel().unwrap_or(WaitStatus::Unknown)),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
     }
+
+    /// The status that the kernel keeps with the descriptor (since 6.15), whoever reaped the process.
+    fn status_kept_by_kernel(&self) -> Option<WaitStatus> {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        for _ in 0..2 {
+            let mut info = PidFdInfo { mask: PIDFD_INFO_EXIT, ..PidFdInfo::default() };
+            // SAFETY: the request encodes the size of the live structure.
+            let result = unsafe { libc::ioctl(self.0.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+            match Errno::result(result) {
+                Ok(_) if info.mask & PIDFD_INFO_EXIT != 0 => {
+                    return Some(match info.exit_code & 0x7f {
+                        0 => WaitStatus::Exited((info.exit_code >> 8) as u8),
+                        signal => WaitStatus::Signaled(signal as u8),
+                    });
+                }
+                // Ended, but not reaped yet, which POLLHUP tells and which is a matter of microseconds.
+                Ok(_) | Err(Errno::ESRCH) => {
+                    let mut polled = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+                    let _ = poll(&mut polled, PollTimeout::from(1000u16));
+                }
+                Err(_) => return None,
+            }
+        }
+        None
+    }
 }
+
+/// The first version of struct pidfd_info (`linux/pidfd.h`).
+#[repr(C)]
+#[derive(Default)]
+struct PidFdInfo {
+    mask: u64,
+    cgroup: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+/// _IOWR(0xff, 11, struct pidfd_info) of 64 bytes.
+const PIDFD_GET_INFO: libc::Ioctl = ((3u64 << 30) | (64 << 16) | (0xff << 8) | 11) as libc::Ioctl;
+
+/// Asks for the exit code of a process that has been reaped.
+const PIDFD_INFO_EXIT: u64 = 1 << 3;
 
 /// Becomes readable when the process ends.
 impl AsFd for PidFd {

@@ -5,14 +5,15 @@ use super::fault::{Outcome, explain_cut, outcome};
 use super::id_map::IdMap;
 use super::launcher::Launcher;
 use super::memory::PlanMemory;
-use super::process::{ExitStatus, Process};
+use super::process::{ExitStatus, Process, payload_status};
 use super::spawn::Spawn;
 use crate::kernel::{PidFd, WaitStatus};
 use crate::plan::Plan;
 use crate::{Error, Result};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 /// A start, prepared.
 pub(crate) struct Request<'a> {
@@ -30,6 +31,9 @@ pub(crate) struct Request<'a> {
     /// written earlier could kill the host for its child.
     pub(crate) after_exec_of_stage: Option<Box<dyn FnOnce() -> Result<()> + 'a>>,
 }
+
+/// How long a stage that has closed its socket without a word is given to end by itself.
+const CUT_GRACE: Duration = Duration::from_secs(2);
 
 /// Starts a process; returns when its payload is executed.
 pub(crate) fn start(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<Process> {
@@ -53,6 +57,7 @@ pub(crate) fn start(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<Pr
     let parent = channel.into_parent();
     let armed = after_exec_of_stage.map_or(Ok(()), |arm| arm());
     let talked = armed.and_then(|()| converse(&parent, &mut child, id_map.as_ref()));
+    child.succeed_unannounced(memory.recorder().pid.load(Ordering::Acquire));
     if let Err(error) = talked {
         child.kill();
         return Err(error);
@@ -68,8 +73,10 @@ pub(crate) fn start(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<Pr
             Err(error)
         }
         Outcome::Cut(index) => {
-            let status = child.kill();
-            Err(explain_cut(&plan, index, status))
+            // Ended already, or an init about to say how its child ended: our own signal must not look like the cause.
+            let own = child.ended_within(CUT_GRACE);
+            let status = if own { child.reap() } else { child.kill() };
+            Err(explain_cut(&plan, index, payload_status(memory.recorder()).unwrap_or(status)))
         }
     }
 }
@@ -109,11 +116,36 @@ impl Child {
         Ok(())
     }
 
+    /// A child of the child goes on in its place, and the child was killed before it could say so: `pid`, 0 for none,
+    /// is what the kernel wrote down at the fork.
+    fn succeed_unannounced(&mut self, pid: u32) {
+        let pid = i32::try_from(pid).unwrap_or(0);
+        if pid == 0 || pid == self.pid {
+            return;
+        }
+        if let Ok(successor) = PidFd::open(pid) {
+            self.kill();
+            self.pid = pid;
+            self.pidfd = Some(successor);
+        }
+    }
+
+    /// Whether it ends by itself within `limit`.
+    fn ended_within(&self, limit: Duration) -> bool {
+        self.pidfd.as_ref().is_some_and(|pidfd| pidfd.wait_readable(limit))
+    }
+
     /// Kills and reaps.
     fn kill(&mut self) -> ExitStatus {
+        if let Some(pidfd) = &self.pidfd {
+            // Where it has ended by itself this changes nothing, and the status is its own.
+            let _ = pidfd.send_signal(libc::SIGKILL);
+        }
+        self.reap()
+    }
+
+    fn reap(&mut self) -> ExitStatus {
         let Some(pidfd) = self.pidfd.take() else { return ExitStatus::Unknown };
-        // Where it has ended by itself this changes nothing, and the status is its own.
-        let _ = pidfd.send_signal(libc::SIGKILL);
         match pidfd.wait() {
             Ok(WaitStatus::Exited(code)) => ExitStatus::Exited(code),
             Ok(WaitStatus::Signaled(signal)) => ExitStatus::Signaled(signal),

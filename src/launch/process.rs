@@ -4,7 +4,7 @@ use super::launcher::Launcher;
 use super::memory::PlanMemory;
 use crate::error::During;
 use crate::kernel::{PidFd, WaitStatus};
-use crate::plan::layout::STATUS_KNOWN;
+use crate::plan::layout::{Recorder, STATUS_KNOWN};
 use crate::value::Memory;
 use crate::{Error, Result};
 use std::fmt;
@@ -143,19 +143,24 @@ impl Process {
 
     /// The payload's own status, where an init stands between.
     fn exact(&self, status: WaitStatus) -> ExitStatus {
-        let raw = self.memory.recorder().payload_status.load(Ordering::Acquire);
-        if raw & STATUS_KNOWN != 0 {
-            return match raw & 0x7f {
-                0 => ExitStatus::Exited((raw >> 8) as u8),
-                signal => ExitStatus::Signaled(signal as u8),
-            };
-        }
-        match status {
+        payload_status(self.memory.recorder()).unwrap_or(match status {
             WaitStatus::Exited(code) => ExitStatus::Exited(code),
             WaitStatus::Signaled(signal) => ExitStatus::Signaled(signal),
             WaitStatus::Unknown => ExitStatus::Unknown,
-        }
+        })
     }
+}
+
+/// How the payload under an init ended, as that init wrote it down.
+pub(super) fn payload_status(recorder: &Recorder) -> Option<ExitStatus> {
+    let raw = recorder.payload_status.load(Ordering::Acquire);
+    if raw & STATUS_KNOWN == 0 {
+        return None;
+    }
+    Some(match raw & 0x7f {
+        0 => ExitStatus::Exited((raw >> 8) as u8),
+        signal => ExitStatus::Signaled(signal as u8),
+    })
 }
 
 /// Becomes readable when the process has ended: for poll(2) and event loops.

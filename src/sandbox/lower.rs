@@ -170,7 +170,15 @@ impl Sandbox {
             }
         }
         lower_tmpfs(plan, root, &self.tmpfs)?;
-        lower_binds(plan, root, &self.binds)
+        lower_binds(plan, root, &self.binds)?;
+        if self.make_working_directory {
+            // Before the seal: the root may become read-only.
+            let directory = plan.text(self.working_directory.as_os_str().as_bytes());
+            let shown = self.working_directory.display();
+            let arguments = [root.into(), directory, 0o755, Slot::NONE.into()];
+            plan.push(OpCode::MakeDirectories, &arguments, format!("make the working directory {shown}"));
+        }
+        Ok(())
     }
 
     fn lower_session(&self, plan: &mut Builder, streams: [Slot; 3]) {
@@ -179,9 +187,8 @@ impl Sandbox {
             plan.push(OpCode::StandardStream, &[slot.into(), number as u32], "set up a standard stream");
         }
         let directory = plan.text(self.working_directory.as_os_str().as_bytes());
-        let mode = if self.make_working_directory { 0o755 } else { 0 };
         let shown = self.working_directory.display();
-        plan.push(OpCode::WorkingDirectory, &[directory, mode], format!("enter the working directory {shown}"))
+        plan.push(OpCode::WorkingDirectory, &[directory, 0], format!("enter the working directory {shown}"))
             .hint(libc::ENOENT, "it does not exist in the image");
     }
 

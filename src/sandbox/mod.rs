@@ -278,3 +278,6 @@ impl std::fmt::Debug for SandboxCgroup {
         f.debug_struct("SandboxCgroup").field("tasks", &self.tasks).field("directory", &self.directory).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

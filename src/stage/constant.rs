@@ -64,6 +64,7 @@ pub(crate) const CLD_EXITED: i32 = 1;
 
 pub(crate) const CLONE_PIDFD: u64 = 0x1000;
 pub(crate) const CLONE_PARENT: u64 = 0x8000;
+pub(crate) const CLONE_PARENT_SETTID: u64 = 0x10_0000;
 
 pub(crate) const SOL_SOCKET: i32 = 1;
 pub(crate) const SCM_RIGHTS: i32 = 1;
@@ -93,6 +94,8 @@ pub(crate) const S_IFMT: u32 = 0o170000;
 pub(crate) const S_IFDIR: u32 = 0o040000;
 
 pub(crate) const SECCOMP_SET_MODE_FILTER: usize = 1;
+pub(crate) const PR_SET_SECCOMP: usize = 22;
+pub(crate) const SECCOMP_MODE_STRICT: usize = 1;
 
 pub(crate) const EPERM: i32 = 1;
 pub(crate) const ENOENT: i32 = 2;

@@ -110,8 +110,10 @@ pub(crate) fn hung_up(socket: i32) -> bool {
 pub(crate) fn go_on_in_child(program: &Program) -> Result<(), Errno> {
     let mut pidfd = -1i32;
     let arguments = CloneArguments {
-        flags: CLONE_PARENT | CLONE_PIDFD,
+        flags: CLONE_PARENT | CLONE_PIDFD | CLONE_PARENT_SETTID,
         pidfd: &raw mut pidfd as u64,
+        // The kernel writes it before either side runs: this process may be killed before it can tell.
+        parent_tid: program.recorder().pid.as_ptr() as u64,
         ..CloneArguments::default()
     };
     // SAFETY: a fork: no memory is shared, the stack is copied.
