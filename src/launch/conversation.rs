@@ -13,6 +13,7 @@ use crate::{Error, Result};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A start, prepared.
@@ -35,27 +36,42 @@ pub(crate) struct Request<'a> {
 /// How long a stage that has closed its socket without a word is given to end by itself.
 const CUT_GRACE: Duration = Duration::from_secs(2);
 
+/// Starts a keeper; returns the number of the container's first process once its payload is executed.
+///
+/// A keeper whose start fails cleans up by itself; it holds what it inherited until then.
+pub(crate) fn start_keeper(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<i32> {
+    let Started { memory, mut child, parent, plan, arm, id_map } = spawn(launcher, request)?;
+    // The first process hands on to its child, which belongs to nobody here.
+    if let Some(forerunner) = child.pidfd.take() {
+        let _ = forerunner.wait();
+    }
+    arm.map_or(Ok(()), |arm| arm())?;
+    let pid = || memory.recorder().pid.load(Ordering::Acquire) as i32;
+    loop {
+        match parent.receive()? {
+            Word::End => break,
+            Word::Maps => {
+                if let Some(id_map) = &id_map {
+                    id_map.write(pid())?;
+                }
+                parent.go()?;
+            }
+            Word::Ready => parent.go()?,
+            Word::Child(_) => {}
+        }
+    }
+    match outcome(memory.recorder(), &plan) {
+        Outcome::Executed => Ok(pid()),
+        Outcome::Faulted(error) => Err(error),
+        Outcome::Cut(index) => Err(explain_cut(&plan, index, ExitStatus::Signaled(libc::SIGKILL as u8))),
+    }
+}
+
 /// Starts a process; returns when its payload is executed.
 pub(crate) fn start(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<Process> {
     let begin = Instant::now();
-    let Request { plan, channel, namespaces, cgroup, id_map, after_exec_of_stage } = request;
-    let memory = PlanMemory::new(&plan)?;
-    let inherited = plan
-        .inherited()
-        .iter()
-        .map(AsRawFd::as_raw_fd)
-        .chain([channel.child().as_raw_fd(), memory.as_fd().as_raw_fd()])
-        .collect();
-    let spawned = launcher.spawn(|stage| Spawn {
-        stage,
-        plan: memory.as_fd(),
-        inherited,
-        namespaces,
-        cgroup: cgroup.as_ref().map(AsFd::as_fd),
-    })?;
-    let mut child = Child { pid: spawned.pid, pidfd: Some(PidFd::from_fd(spawned.pidfd)) };
-    let parent = channel.into_parent();
-    let armed = after_exec_of_stage.map_or(Ok(()), |arm| arm());
+    let Started { memory, mut child, parent, plan, arm, id_map } = spawn(launcher, request)?;
+    let armed = arm.map_or(Ok(()), |arm| arm());
     let talked = armed.and_then(|()| converse(&parent, &mut child, id_map.as_ref()));
     child.succeed_unannounced(memory.recorder().pid.load(Ordering::Acquire));
     if let Err(error) = talked {
@@ -79,6 +95,42 @@ pub(crate) fn start(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<Pr
             Err(explain_cut(&plan, index, payload_status(memory.recorder()).unwrap_or(status)))
         }
     }
+}
+
+/// A process that has executed the stage.
+struct Started<'a> {
+    memory: PlanMemory,
+    child: Child,
+    parent: ParentEnd,
+    plan: Plan,
+    arm: Option<Box<dyn FnOnce() -> Result<()> + 'a>>,
+    id_map: Option<IdMap>,
+}
+
+fn spawn<'a>(launcher: &Launcher, request: Request<'a>) -> Result<Started<'a>> {
+    let Request { plan, channel, namespaces, cgroup, id_map, after_exec_of_stage } = request;
+    let memory = PlanMemory::new(&plan)?;
+    let inherited = plan
+        .inherited()
+        .iter()
+        .map(AsRawFd::as_raw_fd)
+        .chain([channel.child().as_raw_fd(), memory.as_fd().as_raw_fd()])
+        .collect();
+    let spawned = launcher.spawn(|stage| Spawn {
+        stage,
+        plan: memory.as_fd(),
+        inherited,
+        namespaces,
+        cgroup: cgroup.as_ref().map(AsFd::as_fd),
+    })?;
+    Ok(Started {
+        memory,
+        child: Child { pid: spawned.pid, pidfd: Some(PidFd::from_fd(spawned.pidfd)) },
+        parent: channel.into_parent(),
+        plan,
+        arm: after_exec_of_stage,
+        id_map,
+    })
 }
 
 /// Answers the stage until it is gone or has become the payload.

@@ -15,7 +15,7 @@ mod process;
 mod spawn;
 
 pub(crate) use channel::Channel;
-pub(crate) use conversation::{Request, start};
+pub(crate) use conversation::{Request, start, start_keeper};
 pub use id_map::{IdMap, IdRange};
 pub(crate) use launcher::Launcher;
 pub use process::{Exit, ExitStatus, Process};

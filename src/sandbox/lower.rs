@@ -6,11 +6,11 @@ use crate::isolate::{
     MountTargets, Privileges, lower_binds, lower_devices, lower_masks, lower_pivot, lower_privileges, lower_proc,
     lower_root, lower_sys, lower_tmpfs,
 };
-use crate::launch::{Channel, Request};
+use crate::launch::{Channel, IdMap, Request};
 use crate::plan::op::{OpCode, Tolerate};
 use crate::plan::{Builder, Phase, Slot};
 use crate::{Error, Result};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 /// Where a command without a slash is looked for when the environment has no PATH: execvp(3)'s default with Docker's
@@ -37,32 +37,52 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 
 const BASE_NAMESPACES: i32 = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
 
+/// A sandbox whose operations are written, not yet closed into a plan.
+pub(super) struct Lowered {
+    pub(super) plan: Builder,
+    pub(super) channel: Channel,
+    pub(super) namespaces: u64,
+    pub(super) cgroup: Option<OwnedFd>,
+    pub(super) id_map: Option<IdMap>,
+    pub(super) arm: Option<Box<dyn FnOnce() -> Result<()> + Send>>,
+}
+
+impl Lowered {
+    /// Closes the plan for a start without a keeper.
+    fn finish(self) -> Result<Request<'static>> {
+        Ok(Request {
+            plan: self.plan.finish(self.channel.child())?,
+            channel: self.channel,
+            namespaces: self.namespaces,
+            cgroup: self.cgroup,
+            id_map: self.id_map,
+            after_exec_of_stage: self.arm.map(|arm| arm as _),
+        })
+    }
+}
+
 impl Sandbox {
     /// Checks everything and writes the plan.
     pub(super) fn prepare(self) -> Result<Request<'static>> {
+        self.lower()?.finish()
+    }
+
+    /// Checks everything and writes the operations.
+    pub(super) fn lower(mut self) -> Result<Lowered> {
         self.check()?;
         let channel = Channel::new()?;
         let mut plan = Builder::new();
-        let mut sandbox = self;
-        let host_network = matches!(sandbox.network, NetworkMode::Host);
-        let streams = sandbox.open_streams(&mut plan)?;
-        let (namespaces, null) = sandbox.lower_fence_and_join(&mut plan)?;
-        let root = lower_root(&mut plan, &sandbox.root, sandbox.id_map.is_some())?;
-        sandbox.lower_mounts(&mut plan, root, host_network)?;
-        lower_pivot(&mut plan, root, sandbox.read_only);
-        sandbox.lower_session(&mut plan, streams.map(|stream| stream.unwrap_or(null)));
-        sandbox.lower_confinement(&mut plan);
-        sandbox.lower_exec(&mut plan);
-        let cgroup = sandbox.cgroup.take();
-        let (directory, arm) = cgroup.map_or((None, None), |cgroup| (cgroup.directory, cgroup.arm));
-        Ok(Request {
-            plan: plan.finish(channel.child())?,
-            channel,
-            namespaces,
-            cgroup: directory,
-            id_map: sandbox.id_map,
-            after_exec_of_stage: arm.map(|arm| arm as _),
-        })
+        let host_network = matches!(self.network, NetworkMode::Host);
+        let streams = self.open_streams(&mut plan)?;
+        let (namespaces, null) = self.lower_fence_and_join(&mut plan)?;
+        let root = lower_root(&mut plan, &self.root, self.id_map.is_some())?;
+        self.lower_mounts(&mut plan, root, host_network)?;
+        lower_pivot(&mut plan, root, self.read_only);
+        self.lower_session(&mut plan, streams.map(|stream| stream.unwrap_or(null)));
+        self.lower_confinement(&mut plan);
+        self.lower_exec(&mut plan);
+        let (cgroup, arm) = self.cgroup.map_or((None, None), |cgroup| (cgroup.directory, cgroup.arm));
+        Ok(Lowered { plan, channel, namespaces, cgroup, id_map: self.id_map, arm })
     }
 
     fn check(&self) -> Result<()> {

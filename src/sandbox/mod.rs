@@ -1,6 +1,9 @@
 //! The low-level core: one confined process, without image and without store.
 
+mod detached;
 mod lower;
+
+pub(crate) use detached::KeeperTask;
 
 use crate::Result;
 use crate::isolate::{Bind, Root, Tmpfs};
@@ -260,6 +263,22 @@ impl Sandbox {
     /// As [`spawn`](Sandbox::spawn), for what is found before anything is started.
     pub fn listing(self) -> Result<String> {
         Ok(self.prepare()?.plan.verified()?.to_string())
+    }
+}
+
+impl Sandbox {
+    /// Starts from this launch thread.
+    #[must_use]
+    pub(crate) fn launcher(mut self, launcher: Arc<Launcher>) -> Sandbox {
+        self.launcher = Some(launcher);
+        self
+    }
+
+    /// Begins in this control group.
+    #[must_use]
+    pub(crate) fn cgroup(mut self, cgroup: SandboxCgroup) -> Sandbox {
+        self.cgroup = Some(cgroup);
+        self
     }
 }
 
