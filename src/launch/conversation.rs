@@ -13,7 +13,6 @@ use crate::{Error, Result};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A start, prepared.
