@@ -79,8 +79,9 @@ impl<'de> Deserialize<'de> for Reference {
 }
 
 fn parse(text: &str) -> std::result::Result<Reference, String> {
-    if text.is_empty() || text.len() > 512 {
-        return Err("is empty or longer than 512 bytes".into());
+    // Above the sum of the parts' limits, so that a reference still parses with the default tag written out.
+    if text.is_empty() || text.len() > 1024 {
+        return Err("is empty or longer than 1024 bytes".into());
     }
     let (rest, digest) = match text.split_once('@') {
         None => (text, None),
@@ -125,7 +126,8 @@ fn parse_registry(text: &str) -> std::result::Result<String, String> {
             .is_some_and(|host| host.parse::<std::net::Ipv6Addr>().is_ok())
     };
     let port_ok = port.is_none_or(|port| !port.starts_with('+') && port.parse::<u16>().is_ok_and(|port| port > 0));
-    if port_ok && (plain(host) || literal(host)) {
+    // The longest name of the DNS has 253 characters (RFC 1035, section 2.3.4).
+    if port_ok && host.len() <= 253 && (plain(host) || literal(host)) {
         Ok(text.to_owned())
     } else {
         Err("has a malformed registry host or port".into())
@@ -170,6 +172,14 @@ mod tests {
         let digest = Digest::of(b"x");
         let pinned: Reference = format!("[::1]:5000/a@{digest}").parse().unwrap();
         assert_eq!((pinned.tag(), pinned.digest()), (None, Some(&digest)));
+    }
+
+    #[test]
+    fn the_longest_reference_parses_again_as_it_is_written() {
+        let (host, repository) = (format!("{}.b", "a".repeat(251)), "c".repeat(255));
+        let reference: Reference = format!("{host}:65535/{repository}").parse().unwrap();
+        assert_eq!(reference.to_string().parse::<Reference>().unwrap().to_string(), reference.to_string());
+        assert!(format!("a{host}/b").parse::<Reference>().is_err());
     }
 
     #[test]
