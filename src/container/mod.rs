@@ -1,1 +1,3 @@
 //! One container's life.
+
+pub(crate) mod user;

@@ -17,4 +17,4 @@ pub use platform::Platform;
 pub use port::{Port, Protocol};
 pub use reference::Reference;
 pub use time::{Timestamp, parse_duration};
-pub use user::User;
+pub use user::{IdOrName, User};
