@@ -81,7 +81,8 @@ enum Node {
 }
 
 impl MergedView {
-    pub(super) fn new(lower: &[PathBuf], upper: Option<&Path>) -> MergedView {
+    /// A look at the layers `lower`, lowest first, below `upper`.
+    pub(crate) fn new(lower: &[PathBuf], upper: Option<&Path>) -> MergedView {
         let layers = upper.map(Path::to_owned).into_iter().chain(lower.iter().rev().cloned()).collect();
         MergedView { layers, overlay: Overlay::of_this_process() }
     }
