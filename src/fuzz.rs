@@ -10,6 +10,20 @@ pub fn reference(data: &[u8]) {
     assert!(!reference.repository().split('/').any(|part| matches!(part, "" | "." | "..")));
 }
 
+/// Layer archives, compressed or not: within the budget every member has a clean path, and nothing else comes of it.
+pub fn layer(data: &[u8]) {
+    use crate::archive::{Budget, TarReader, decompress};
+    let Ok(content) = decompress(data) else { return };
+    let budget = Budget { bytes: 4 << 20, entries: 1000, depth: 64 };
+    let mut archive = TarReader::new(content, budget);
+    let mut buffer = [0; 4096];
+    while let Ok(Some(member)) = archive.next_member() {
+        assert!(member.path.components().all(|part| matches!(part, std::path::Component::Normal(_))));
+        assert!(member.uid != u32::MAX && member.gid != u32::MAX && member.mode <= 0o7777);
+        while archive.read_content(&mut buffer).is_ok_and(|got| got > 0) {}
+    }
+}
+
 /// Manifests, indexes and configurations, and everything else a registry says.
 pub fn manifest(data: &[u8]) {
     use crate::spec::{ImageConfig, Index, Manifest, select_platform};

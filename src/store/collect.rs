@@ -145,4 +145,48 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         assert_eq!(store.collect_garbage().unwrap().blobs, 2);
     }
+
+    #[test]
+    fn what_is_in_use_survives_collections_at_any_time() {
+        let (_scratch, store) = store();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..4u8)
+                .map(|worker| {
+                    let store = Store::open(store.root(), store.run()).unwrap();
+                    scope.spawn(move || {
+                        for round in 0..30u8 {
+                            let lease = store.lease().unwrap();
+                            // Shared with the other workers, so that one finds what another has made.
+                            let shared = store.blobs().put(&[round % 5]).unwrap();
+                            let own = store.blobs().put(&[worker, round]).unwrap();
+                            let tree = store.layers().stage_tree().unwrap();
+                            fs::write(tree.upper().join("file"), [round % 3]).unwrap();
+                            let layer = store.layers().commit(tree).unwrap().unwrap();
+                            let above = store.layers().snapshot(&[layer.diff_id]).unwrap();
+                            drop(lease);
+                            let lease = store.lease().unwrap();
+                            for digest in [shared, own] {
+                                if store.blobs().contains(&digest) {
+                                    store.blobs().read(&digest, 10).unwrap();
+                                }
+                            }
+                            let content = above.view().read(Path::new("file"), 10).unwrap();
+                            assert_eq!(content, Some(vec![round % 3]));
+                            drop(lease);
+                        }
+                    })
+                })
+                .collect();
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    store.collect_garbage().unwrap();
+                }
+            });
+            let results: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(results.iter().all(Result::is_ok));
+        });
+        assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
+    }
 }

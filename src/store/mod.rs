@@ -53,8 +53,9 @@ const VERSION: u32 = 1;
 /// The directories of the store.
 const DIRECTORIES: [&str; 7] = ["blobs", "blobs/sha256", "images", "layers", "leases", "pins", "tmp"];
 
-/// Names that may be in the root before the store is: those of the crate's other rooms, and a file system's own.
-const NEIGHBOURS: [&str; 5] = ["containers", "volumes", "networks", "deployments", "lost+found"];
+/// Names that may be in the root before the store is: those of the crate's other rooms, a file system's own, and what a
+/// process that died while it made the store leaves.
+const NEIGHBOURS: [&str; 6] = ["containers", "volumes", "networks", "deployments", "lost+found", "scratch.lock"];
 
 /// The files of one root directory; cheap to clone, usable from any thread.
 #[derive(Debug, Clone)]
