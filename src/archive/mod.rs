@@ -11,8 +11,6 @@ mod overlay;
 mod pax;
 mod read;
 #[cfg(test)]
-mod round_trip;
-#[cfg(test)]
 mod tests;
 mod write;
 

@@ -4,10 +4,10 @@ use super::metadata::may_pass;
 use super::overlay::{OPAQUE_MARKER, WHITEOUT_PREFIX, is_whiteout};
 use super::{Overlay, Summary};
 use crate::error::{Context, During};
-use crate::kernel::{get_xattr_at, list_xattrs_at, open_beneath};
+use crate::kernel::{get_xattr_at, list_xattrs_at, open_beneath, open_regular};
 use crate::{Error, ErrorKind, Result};
 use nix::dir::Dir;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::fcntl::{AtFlags, OFlag, readlinkat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat, major, minor};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -170,8 +170,9 @@ impl<W: Write> LayerWriter<'_, W> {
         mut header: Header,
         mut records: Records,
     ) -> Result<()> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let file = File::from(openat(directory, name, flags, Mode::empty()).during(|| "open")?);
+        let fd = open_regular(directory.as_fd(), name).during(|| "open")?;
+        let file =
+            File::from(fd.ok_or_else(|| Error::new(ErrorKind::InUse, "file was exchanged while it was archived"))?);
         let size = fstat(&file).during(|| "inspect")?.st_size.unsigned_abs();
         header.set_entry_type(EntryType::Regular);
         if size < 1 << 33 {
@@ -333,3 +334,6 @@ fn write_error(error: io::Error) -> Error {
             .unwrap_or_else(|error| Error::new(ErrorKind::Os, "write archive").source_error(error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

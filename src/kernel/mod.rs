@@ -11,7 +11,7 @@ pub(crate) use file::{
     InRoot, create_memfd, get_xattr, list_xattrs, random, rename_exchange, rename_no_replace, set_xattr,
 };
 pub(crate) use process::{PidFd, WaitStatus, pid_of};
-pub(crate) use tree::{get_xattr_at, list_xattrs_at, open_beneath, remove_tree, set_xattr_at};
+pub(crate) use tree::{get_xattr_at, list_xattrs_at, open_beneath, open_regular, remove_tree, set_xattr_at};
 
 /// Runs a system call that returns a new descriptor or -1 with errno.
 fn descriptor(result: libc::c_long) -> nix::Result<std::os::fd::OwnedFd> {

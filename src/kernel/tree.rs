@@ -18,6 +18,18 @@ pub(crate) fn open_beneath(directory: BorrowedFd<'_>, path: &Path, flags: i32) -
     openat2(directory, &c_path(path)?, flags | libc::O_CLOEXEC, 0, resolve)
 }
 
+/// Opens `name` in `directory` for reading if it is a regular file, else `None`; never opens a device or a pipe, even if
+/// somebody exchanges the file meanwhile: a container may hold device nodes whose opening does something.
+pub(crate) fn open_regular(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let seen = nix::fcntl::openat(directory, name, flags, Mode::empty())?;
+    if nix::sys::stat::fstat(&seen)?.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Ok(None);
+    }
+    let path = format!("/proc/thread-self/fd/{}", seen.as_raw_fd());
+    Ok(Some(nix::fcntl::open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?))
+}
+
 /// Sets an extended attribute of `name` itself in `directory`, be it a symbolic link or a device.
 pub(crate) fn set_xattr_at(directory: BorrowedFd<'_>, name: &OsStr, key: &CStr, value: &[u8]) -> io::Result<()> {
     let path = through_proc(directory, name)?;

@@ -40,5 +40,8 @@ pub(super) fn sync_parent(path: &Path) -> Result<()> {
 /// Marks a point at which a crash must leave the store in its old or its new state; tests end the process at each.
 pub(super) fn step(_name: &'static str) {
     #[cfg(test)]
-    super::crash::reached(_name);
+    tests::reached(_name);
 }
+
+#[cfg(test)]
+mod tests;

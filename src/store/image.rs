@@ -167,7 +167,9 @@ fn read_record(path: &Path) -> Result<Option<Record>> {
         other => other.during(|| format!("read {}", path.display()))?,
     };
     let record: Record = serde_json::from_slice(&bytes).map_err(|error| {
-        Error::new(ErrorKind::Corrupt, format!("image record {} is malformed", path.display())).source_error(error)
+        Error::new(ErrorKind::Corrupt, format!("image record {} is malformed", path.display()))
+            .source_error(error)
+            .hint("remove the file and pull or build the image again")
     })?;
     if record.version > VERSION {
         return Err(Error::new(

@@ -18,8 +18,6 @@
 
 mod blob;
 mod collect;
-#[cfg(test)]
-mod crash;
 mod durable;
 mod image;
 mod index;

@@ -2,6 +2,7 @@
 
 use crate::archive::{Overlay, is_whiteout};
 use crate::error::During;
+use crate::kernel::open_regular;
 use crate::{Error, ErrorKind, Result};
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -108,12 +109,9 @@ impl MergedView {
         match self.walk_to(path, true)?.map(|found| found.node) {
             None => Ok(None),
             Some(Node::Directory(_)) => Err(no_file()),
-            Some(Node::Leaf(_, _, stat)) if kind(&stat) != EntryKind::File => Err(no_file()),
             Some(Node::Leaf(parent, name, _)) => {
-                let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-                let fd = openat(&parent, name.as_os_str(), flags, Mode::empty())
-                    .during(|| format!("open {}", path.display()))?;
-                Ok(Some(File::from(fd)))
+                let fd = open_regular(parent.as_fd(), &name).during(|| format!("open {}", path.display()))?;
+                Ok(Some(File::from(fd.ok_or_else(no_file)?)))
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Ends the process at every durable step, and looks at what is left.
 
-use super::*;
 use crate::archive::write_layer;
 use crate::spec::{Descriptor, ImageConfig, Manifest, MediaType};
+use crate::store::*;
 use crate::value::Hasher;
 use crate::{Digest, Platform, Reference};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, posix_spawn};
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 static REMAINING: AtomicU64 = AtomicU64::new(0);
 
 /// Called at every durable step.
-pub(super) fn reached(_name: &'static str) {
+pub(in crate::store) fn reached(_name: &'static str) {
     if REMAINING.load(Ordering::Relaxed) > 0 && REMAINING.fetch_sub(1, Ordering::Relaxed) == 1 {
         let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
     }
@@ -105,7 +105,8 @@ fn check(root: &Path) {
 /// Runs this very test in another process, to be ended at `step`; whether it came to its end.
 fn run_until(root: &Path, step: u64) -> bool {
     let program = CString::new(std::env::current_exe().unwrap().as_os_str().as_bytes()).unwrap();
-    let arguments = [program.as_c_str(), c"--exact", c"store::crash::every_step_may_be_the_last", c"--test-threads=1"];
+    let arguments =
+        [program.as_c_str(), c"--exact", c"store::durable::tests::every_step_may_be_the_last", c"--test-threads=1"];
     let environment =
         [CString::new(format!("{ROOT}={}", root.display())).unwrap(), CString::new(format!("{STEP}={step}")).unwrap()];
     let mut actions = PosixSpawnFileActions::init().unwrap();

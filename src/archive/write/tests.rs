@@ -1,6 +1,7 @@
 //! What is written is what was there, and what is extracted is what was written.
 
-use super::*;
+use super::super::*;
+use crate::Digest;
 use crate::kernel::{list_xattrs_at, set_xattr, set_xattr_at};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, makedev, mknodat, utimensat};
 use nix::sys::time::TimeSpec;
@@ -61,8 +62,6 @@ fn describe(tree: &Path) -> String {
     }
     text
 }
-
-use crate::Digest;
 
 #[derive(Debug, Clone)]
 enum Node {
