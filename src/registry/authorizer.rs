@@ -152,13 +152,17 @@ impl Authorizer {
         Ok(())
     }
 
-    /// The error of a request that stays denied, with what could help.
+    /// The error of a request that stays denied.
     pub(super) fn denied(&self, why: &str) -> Error {
-        let error = Error::new(ErrorKind::PermissionDenied, format!("the registry at {} {why}", self.registry));
+        Error::new(ErrorKind::PermissionDenied, format!("the registry at {} {why}", self.registry)).hint(self.advice())
+    }
+
+    /// What to do about a denial.
+    pub(super) fn advice(&self) -> &'static str {
         match (&self.credentials, self.remark) {
-            (_, Some(remark)) => error.hint(remark),
-            (None, None) => error.hint("give credentials for it, or check that the repository exists"),
-            (Some(_), None) => error.hint("check the credentials given for it, and that they allow this"),
+            (_, Some(remark)) => remark,
+            (None, None) => "give credentials for it, or check that the repository exists",
+            (Some(_), None) => "check the credentials given for it, and that they allow this",
         }
     }
 }

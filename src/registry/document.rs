@@ -55,7 +55,8 @@ pub(super) fn read(content_type: Option<&str>, bytes: Vec<u8>, expected: Expecte
     if let Some(descriptor) = descriptor.filter(|descriptor| descriptor.size != bytes.len() as u64) {
         return Err(corrupt(format!("it has {} bytes, but the index says {}", bytes.len(), descriptor.size)));
     }
-    let claim: Claim = serde_json::from_slice(&bytes).map_err(|_| corrupt("it is not a JSON object"))?;
+    let claim: Claim = serde_json::from_slice(&bytes)
+        .map_err(|_| corrupt("it is not a JSON object").hint("is it a registry that answers there?"))?;
     let header = content_type.map(|value| value.split(';').next().unwrap_or_default().trim());
     let mut claims = [header, claim.media_type.as_deref(), descriptor.map(|descriptor| descriptor.media_type.as_str())]
         .into_iter()

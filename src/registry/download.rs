@@ -7,14 +7,28 @@ use crate::spec::Descriptor;
 use crate::store::{BlobWriter, Store};
 use crate::{Error, ErrorKind, Result};
 use std::io::{Read, Write};
+use std::time::Duration;
 use ureq::http::{Method, header};
 
 /// What a download tells, and how it is stopped.
 pub(super) trait Observer {
     /// So many bytes are there; an error stops the download.
     fn progress(&mut self, bytes: u64) -> Result<()>;
-    /// The transfer broke off for the nth time in a row and will be tried again.
-    fn retry(&mut self, failures: u32, because: &Error);
+    /// The transfer broke off for the nth time in a row and will be tried again after `pause`: waits so long.
+    fn retry(&mut self, failures: u32, because: &Error, pause: Duration) -> Result<()>;
+}
+
+/// Whether the store has the blob of `descriptor`; `Corrupt` where it has it with another size.
+pub(super) fn is_present(store: &Store, descriptor: &Descriptor) -> Result<bool> {
+    if !store.blobs().contains(&descriptor.digest) {
+        return Ok(false);
+    }
+    let what = || format!("blob {}", descriptor.digest);
+    let size = store.blobs().open(&descriptor.digest)?.metadata().during(what)?.len();
+    if size == descriptor.size {
+        return Ok(true);
+    }
+    Err(Error::new(ErrorKind::Corrupt, format!("{} has {size} bytes, but {} are described", what(), descriptor.size)))
 }
 
 /// Fetches the blob of `descriptor`, verifies its size and digest and makes it visible in the store.
@@ -39,8 +53,7 @@ pub(super) fn download(
         match patience.failed(writer.size(), retry_after) {
             None => return Err(failure.error),
             Some(pause) => {
-                observer.retry(patience.failures(), &failure.error);
-                std::thread::sleep(pause);
+                observer.retry(patience.failures(), &failure.error, pause)?;
                 observer.progress(writer.size())?;
             }
         }

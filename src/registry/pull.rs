@@ -1,7 +1,7 @@
 //! An image from a registry into the store.
 
 use super::document::{self, Document, Expected, Received};
-use super::download::{Observer, download};
+use super::download::{Observer, download, is_present};
 use super::event::{PullEvent, Throttle};
 use super::session::Session;
 use super::transport::{Body, Request};
@@ -13,6 +13,7 @@ use crate::store::{Store, StoredImage};
 use crate::value::{Digest, Platform, Reference};
 use crate::{Error, ErrorKind, Result};
 use std::collections::BTreeSet;
+use std::time::Duration;
 use ureq::http::{Method, header};
 
 impl Registry {
@@ -139,7 +140,7 @@ fn fetch_document(
 
 fn fetch_config(session: &Session<'_>, store: &Store, manifest: &Manifest, platform: &Platform) -> Result<()> {
     let what = || "image configuration".to_owned();
-    if !store.blobs().contains(&manifest.config.digest) {
+    if !is_present(store, &manifest.config)? {
         download(session, store, &manifest.config, &mut Silent).context(what)?;
     }
     let config = ImageConfig::parse(&store.blobs().read(&manifest.config.digest, MANIFEST_BUDGET)?)?;
@@ -157,12 +158,12 @@ fn fetch_config(session: &Session<'_>, store: &Store, manifest: &Manifest, platf
 
 fn fetch_layer(session: &Session<'_>, store: &Store, layer: &Descriptor, worker: &Worker<'_, PullEvent>) -> Result<()> {
     let digest = layer.digest;
-    if store.blobs().contains(&digest) {
+    if is_present(store, layer)? {
         worker.emit(PullEvent::Present { digest, total: layer.size });
         return Ok(());
     }
     let mut observer = Telling { worker, layer, throttle: Throttle::new(layer.size) };
-    download(session, store, layer, &mut observer).context(|| format!("layer {digest}"))?;
+    download(session, store, layer, &mut observer).context(|| format!("layer {}", digest.short()))?;
     worker.emit(PullEvent::Verified { digest });
     Ok(())
 }
@@ -196,8 +197,9 @@ impl Observer for Telling<'_> {
         Ok(())
     }
 
-    fn retry(&mut self, failures: u32, because: &Error) {
+    fn retry(&mut self, failures: u32, because: &Error, pause: Duration) -> Result<()> {
         self.worker.emit(PullEvent::Retry { digest: self.layer.digest, failures, because: because.to_string() });
+        self.worker.pause(pause)
     }
 }
 
@@ -208,5 +210,8 @@ impl Observer for Silent {
         Ok(())
     }
 
-    fn retry(&mut self, _: u32, _: &Error) {}
+    fn retry(&mut self, _: u32, _: &Error, pause: Duration) -> Result<()> {
+        std::thread::sleep(pause);
+        Ok(())
+    }
 }

@@ -105,7 +105,7 @@ impl Job<'_> {
             let Some(pause) = patience.failed(0, retry_after) else { return Err(failure.error).context(what) };
             let because = failure.error.to_string();
             worker.emit(PushEvent::Retry { digest, failures: patience.failures(), because });
-            std::thread::sleep(pause);
+            worker.pause(pause)?;
         };
         worker.emit(match outcome {
             Outcome::Present => PushEvent::Present { digest },

@@ -112,15 +112,9 @@ impl<'a> Session<'a> {
 
     /// The error of a refusal about `what`; one of access says how to gain it.
     pub(super) fn refused(&self, refusal: Refusal, what: &str) -> Error {
-        if !matches!(refusal.status, 401 | 403) {
-            return refusal.into_error(what);
-        }
-        let hint = self.authorizer().denied("").remedy().map(str::to_owned);
+        let denied = matches!(refusal.status, 401 | 403);
         let error = refusal.into_error(what);
-        match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
+        if denied { error.hint(self.authorizer().advice()) } else { error }
     }
 
     fn exchange(&self, request: &Request<'_>, url: &Url, authorization: Option<&str>) -> Result<Answer, Failure> {

@@ -4,6 +4,10 @@ use crate::{Error, ErrorKind, Result};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+/// How late a pausing worker may notice that it is to stop.
+const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 
 /// What a worker is given: where its events go, and whether to stop.
 pub(super) struct Worker<'a, E> {
@@ -16,6 +20,18 @@ impl<E> Worker<'_, E> {
     pub(super) fn emit(&self, event: E) {
         // Where nobody listens any more, `stop` is set.
         let _ = self.events.send(event);
+    }
+
+    /// Waits; cut short, with an error, as by [`check`](Worker::check).
+    pub(super) fn pause(&self, pause: Duration) -> Result<()> {
+        let end = Instant::now() + pause;
+        loop {
+            self.check()?;
+            match end.saturating_duration_since(Instant::now()) {
+                Duration::ZERO => return Ok(()),
+                rest => std::thread::sleep(rest.min(LONGEST_SLEEP)),
+            }
+        }
     }
 
     /// Fails when another worker failed, or the caller is gone.

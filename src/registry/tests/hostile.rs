@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests {
     use super::super::super::scripted::{Arrived, Script, Server};
-    use super::super::super::{PullEvent, Registry};
+    use super::super::super::{PullEvent, PushEvent, Registry};
     use super::super::{Bytes, Place, hasty, noise, registry};
     use crate::spec::MediaType;
     use crate::value::Digest;
@@ -131,7 +131,7 @@ mod tests {
             let place = Place::new();
             let error = place.pull_error(&registry(), &format!("{}/a/b", server.host()));
             assert_eq!(error.kind(), kind, "{error}");
-            assert!(error.to_string().contains("layer sha256:"), "{error}");
+            assert!(error.to_string().contains("layer 52c041e38d7d: "), "{error}");
             assert!(!place.store.blobs().contains(&image.blobs[0].0));
         }
     }
@@ -210,6 +210,66 @@ mod tests {
         let error = Place::new().pull_error(&registry(), "python:3");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.remedy().unwrap().contains("registry"), "{error}");
+    }
+
+    #[test]
+    fn a_present_blob_of_another_size_than_described_is_refused() {
+        let image = Bytes::new(&[b"x"]);
+        let mut lying: serde_json::Value = serde_json::from_slice(&image.manifest).unwrap();
+        lying["layers"][0]["size"] = 5.into();
+        let lying = serde_json::to_vec(&lying).unwrap();
+        let layer = image.blobs[0].1.clone();
+        let server = Server::start(move |arrived| match arrived.target.contains("/manifests/") {
+            true => Script::new(200, lying.clone()).header("content-type", MediaType::MANIFEST),
+            false => honest(&image, arrived),
+        });
+        let place = Place::new();
+        place.store.blobs().put(&layer).unwrap();
+        let error = place.pull_error(&registry(), &format!("{}/a/b", server.host()));
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    }
+
+    #[test]
+    fn a_failed_upload_begins_again() {
+        let tries = AtomicU32::new(0);
+        let server = Server::start(move |arrived| match arrived.method.as_str() {
+            "HEAD" => Script::new(404, ""),
+            "POST" => Script::new(202, "").header("location", "upload"),
+            _ if arrived.target.contains("/manifests/") => Script::new(201, ""),
+            _ if tries.fetch_add(1, Ordering::Relaxed) < 2 => Script::new(503, "").header("retry-after", "0"),
+            _ => Script::new(201, ""),
+        });
+        let place = Place::new();
+        let image = place.make("made:here", &[&noise(9, 1 << 20)]);
+        let target = format!("{}/a/b:1", server.host()).parse().unwrap();
+        let mut retries = 0;
+        registry()
+            .push(&place.store, &image, &target, &mut |event| {
+                retries += u32::from(matches!(event, PushEvent::Retry { .. }));
+            })
+            .unwrap();
+        assert_eq!(retries, 2);
+        let puts: Vec<_> = server.arrived().into_iter().filter(|it| it.target.contains("uploads/upload?")).collect();
+        assert_eq!(puts.len(), 4);
+        for put in puts {
+            assert!(put.target.ends_with(&Digest::of(&put.body).hex()), "the whole blob, every time");
+        }
+    }
+
+    #[test]
+    fn one_failure_stops_the_others() {
+        let image = Bytes::new(&[b"one", b"two", b"three"]);
+        let server = Server::start(move |arrived| {
+            let at = image.blobs.iter().position(|(digest, _)| arrived.target.ends_with(&digest.to_string()));
+            match at {
+                Some(0) => Script::new(404, "").silence(Duration::from_millis(100)),
+                Some(1 | 2) => Script::new(503, "").header("retry-after", "20"),
+                _ => honest(&image, arrived),
+            }
+        });
+        let began = Instant::now();
+        assert_eq!(pull_error(&server).kind(), ErrorKind::NotFound);
+        assert!(began.elapsed() < Duration::from_secs(5));
     }
 
     #[test]

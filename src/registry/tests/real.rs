@@ -62,6 +62,8 @@ mod tests {
         assert_eq!(events.len(), 5, "nothing travels twice: {events:?}");
         let by_digest = format!("{}/team/app@{}", debian.host(), image.manifest_descriptor.digest);
         there.pull(&registry(), &by_digest).unwrap();
+        let by_name = format!("localhost:{}/team/app:1.0", debian.address().port());
+        there.pull(&registry(), &by_name).unwrap();
     }
 
     #[test]
