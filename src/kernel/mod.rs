@@ -4,12 +4,16 @@
 #![allow(unsafe_code)]
 
 mod file;
+mod namespace;
+mod netlink;
 mod process;
 mod tree;
 
 pub(crate) use file::{
     InRoot, create_memfd, get_xattr, list_xattrs, random, rename_exchange, rename_no_replace, set_xattr,
 };
+pub(crate) use namespace::{current_network_namespace, in_network_namespace, in_new_network_namespace};
+pub(crate) use netlink::{NetlinkFamily, NetlinkSocket};
 pub(crate) use process::{PidFd, WaitStatus, pid_of};
 pub(crate) use tree::{get_xattr_at, list_xattrs_at, open_beneath, open_regular, remove_tree, set_xattr_at};
 
