@@ -24,6 +24,7 @@ mod value;
 pub use error::{Error, ErrorKind, Result};
 pub use isolate::Root;
 pub use launch::{Exit, ExitStatus, IdMap, IdRange, Process};
+pub use network::{Network, NetworkStats, PublishedPort};
 #[cfg(feature = "registry")]
 pub use registry::{Credentials, PullEvent, PushEvent, RegistryOptions};
 pub use sandbox::{NetworkMode, Sandbox, Stream};

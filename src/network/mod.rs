@@ -1,1 +1,43 @@
-//! Bridges, virtual cables, published ports.
+//! Bridges, virtual cables, published ports: by netlink alone, with no program of the host.
+
+mod attachment;
+mod bridge;
+mod conntrack;
+mod conversation;
+pub(crate) mod files;
+mod lease;
+mod message;
+mod namespace;
+mod nftables;
+mod publish;
+mod route;
+mod stats;
+mod subnet;
+#[cfg(test)]
+mod test_host;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use attachment::{Attachment, Networks, undo_message};
+pub(crate) use lease::AttachmentRecord;
+pub(crate) use namespace::NetworkNamespace;
+pub(crate) use publish::HeldPorts;
+pub use publish::PublishedPort;
+pub use stats::NetworkStats;
+
+use serde::{Deserialize, Serialize};
+
+/// What a container sees of the network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Network {
+    /// Nothing but its own loopback interface.
+    None,
+    /// The host's network, unconfined: its interfaces, its loopback, its abstract sockets.
+    Host,
+    /// An address of its own on the engine's bridge; the way out is masqueraded as the host, the way in are published
+    /// ports. The default.
+    #[default]
+    Bridge,
+}

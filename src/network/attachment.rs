@@ -1,0 +1,248 @@
+//! A container's way into the default network, and out of it.
+
+use super::bridge::{self, Definition};
+use super::conntrack;
+use super::lease::{AttachmentRecord, Leases};
+use super::namespace::NetworkNamespace;
+use super::nftables::{Table, removal_bytes};
+use super::publish::{HeldPorts, PublishedPort};
+use super::route::{Mac, RouteSocket, VirtualCable};
+use super::stats::NetworkStats;
+use crate::error::{Context, During};
+use crate::value::ContainerId;
+use crate::{Error, ErrorKind, Result};
+use std::fs::{DirBuilder, File};
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// The interface in a container.
+const CONTAINER_INTERFACE: &str = "eth0";
+/// Interface names have at most 15 bytes (`IFNAMSIZ` less the NUL).
+const INTERFACE_NAME_BYTES: usize = 15;
+
+/// The networks of one engine. Today that is one, `default`.
+///
+/// Every call speaks with the network namespace of the calling thread: that is "the host".
+#[derive(Debug)]
+pub(crate) struct Networks {
+    root: PathBuf,
+    run: PathBuf,
+}
+
+/// A container's place in the network. It stays until [`Networks::detach`], whatever becomes of this value.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    /// The container's address.
+    pub(crate) address: Ipv4Addr,
+    /// The host's address on the bridge: the container's default route.
+    pub(crate) gateway: Ipv4Addr,
+    /// How many leading bits of the address are the subnet's.
+    pub(crate) prefix: u8,
+    /// The host's end of the virtual cable.
+    pub(crate) interface: String,
+    /// The published ports, with the numbers that the kernel chose for 0.
+    pub(crate) ports: Vec<PublishedPort>,
+    /// Keeps the ports from being taken by others: must live as long as the container.
+    pub(crate) held: HeldPorts,
+    /// What undoes it, from any process.
+    pub(crate) record: AttachmentRecord,
+}
+
+impl Networks {
+    /// The networks whose definition is below `root` and whose leases are below `run`.
+    pub(crate) fn new(root: &Path, run: &Path) -> Networks {
+        Networks { root: root.join("networks"), run: run.join("networks") }
+    }
+
+    /// Brings a container into the default network: reserves its ports, makes bridge and table where they are missing,
+    /// gives it an address, a virtual cable, a default route, and publishes its ports. On failure nothing is left.
+    pub(crate) fn attach(
+        &self,
+        namespace: &NetworkNamespace,
+        id: &ContainerId,
+        ports: &[PublishedPort],
+    ) -> Result<Attachment> {
+        let (held, ports) = HeldPorts::reserve(ports)?;
+        let mut route = RouteSocket::open()?;
+        let (definition, record) = self.connect(&mut route, namespace, id, ports)?;
+        match configure(namespace, &definition, &record) {
+            Ok(()) => Ok(Attachment {
+                address: record.address,
+                gateway: definition.subnet.gateway(),
+                prefix: definition.subnet.prefix,
+                interface: record.interface.clone(),
+                ports: record.ports.clone(),
+                held,
+                record,
+            }),
+            Err(error) => {
+                // The first error says what went wrong; a second one would only hide it.
+                let _ = self.detach(&record);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a container out of the network. May be called again, and after the container's end or a crash.
+    pub(crate) fn detach(&self, record: &AttachmentRecord) -> Result<()> {
+        let redirects = record.redirects();
+        if !redirects.is_empty() {
+            Table::open(&record.bridge)?.take_away(&redirects)?;
+        }
+        let mut route = RouteSocket::open()?;
+        if let Some(link) = route.link(&record.interface)? {
+            route.delete_link(link.index)?;
+        }
+        let _lock = self.lock()?;
+        self.leases()?.give_back(record)
+    }
+
+    /// Removes the bridge and the table if no container hangs on it; whether they are gone. A container that has just
+    /// ended may hang on it for a moment yet: network namespaces are taken apart in the background.
+    pub(crate) fn remove_unused(&self) -> Result<bool> {
+        let _lock = self.lock()?;
+        let Some(definition) = Definition::load(&self.definition())? else {
+            return Ok(true);
+        };
+        let mut route = RouteSocket::open()?;
+        let Some((index, _)) = definition.find(&mut route)? else {
+            return Ok(true);
+        };
+        if !bridge::is_unused(&mut route, index)? {
+            return Ok(false);
+        }
+        Table::open(&definition.bridge)?.remove()?;
+        route.delete_link(index)?;
+        self.leases()?.clear()?;
+        Ok(true)
+    }
+
+    /// The container's counters; `None` where it has left the network.
+    pub(crate) fn stats(&self, record: &AttachmentRecord) -> Result<Option<NetworkStats>> {
+        let link = RouteSocket::open()?.link(&record.interface)?;
+        Ok(link.map(|link| NetworkStats::of_host_side(&link.counters)))
+    }
+
+    /// The part that one container at a time goes through: the address and the cable.
+    fn connect(
+        &self,
+        route: &mut RouteSocket,
+        namespace: &NetworkNamespace,
+        id: &ContainerId,
+        ports: Vec<PublishedPort>,
+    ) -> Result<(Definition, AttachmentRecord)> {
+        let _lock = self.lock()?;
+        let leases = self.leases()?;
+        let (definition, bridge) = bridge::ensure(&self.definition(), route, &leases)?;
+        let interface = interface_name(id);
+        let make = |address| AttachmentRecord {
+            version: 1,
+            container: id.clone(),
+            bridge: definition.bridge.clone(),
+            interface: interface.clone(),
+            address,
+            ports: ports.clone(),
+        };
+        let record = leases.take(definition.subnet, make, |interface| Ok(route.link(interface)?.is_some()))?;
+        let cable = VirtualCable {
+            name: &interface,
+            bridge,
+            peer_name: CONTAINER_INTERFACE,
+            peer_mac: mac_of(record.address),
+            namespace: namespace.as_fd(),
+            mtu: definition.mtu,
+            hairpin: !record.ports.is_empty(),
+        };
+        if let Err(error) = lay(route, &cable) {
+            let _ = leases.give_back(&record);
+            return Err(error);
+        }
+        Ok((definition, record))
+    }
+
+    fn lock(&self) -> Result<File> {
+        for directory in [&self.root, &self.run] {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)
+                .during(|| format!("create {}", directory.display()))?;
+        }
+        let path = self.run.join("lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.during(|| format!("open {}", path.display()))?;
+        loop {
+            match file.lock() {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                result => return result.map(|()| file).during(|| format!("lock {}", path.display())),
+            }
+        }
+    }
+
+    fn leases(&self) -> Result<Leases> {
+        Leases::open(self.run.join("default"))
+    }
+
+    fn definition(&self) -> PathBuf {
+        self.root.join("default.json")
+    }
+}
+
+/// A finished netlink transaction that unpublishes the container's ports: any process can send it as one datagram on a
+/// fresh `NETLINK_NETFILTER` socket in the host's network namespace, without looking at the answer. Empty where there is
+/// nothing to send. The virtual cable goes with the container's namespace.
+pub(crate) fn undo_message(record: &AttachmentRecord) -> Result<Vec<u8>> {
+    match record.redirects().as_slice() {
+        [] => Ok(Vec::new()),
+        redirects => removal_bytes(&record.bridge, redirects),
+    }
+}
+
+/// Lays the cable. An earlier cable of the same container, whose namespace the kernel has not taken apart yet, is cut.
+fn lay(route: &mut RouteSocket, cable: &VirtualCable<'_>) -> Result<()> {
+    let operation = "connect the container to the bridge";
+    let outcome = route.create_cable(cable)?;
+    match outcome.errno {
+        libc::EEXIST => match route.link(cable.name)? {
+            Some(earlier) => {
+                route.delete_link(earlier.index)?;
+                route.create_cable(cable)?.check(operation)
+            }
+            None => Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!("{operation}: its namespace has an interface {} already", cable.peer_name),
+            )),
+        },
+        libc::EOPNOTSUPP => Err(Error::os(operation, outcome.errno)
+            .hint("the kernel has no virtual cables: enable CONFIG_VETH, or load the module veth")),
+        _ => outcome.check(operation),
+    }
+}
+
+/// The part that containers go through side by side.
+fn configure(namespace: &NetworkNamespace, definition: &Definition, record: &AttachmentRecord) -> Result<()> {
+    let index = namespace.interface(CONTAINER_INTERFACE)?;
+    let subnet = definition.subnet;
+    namespace.configure(|route| route.configure(index, record.address, subnet, subnet.gateway()))?;
+    let redirects = record.redirects();
+    if redirects.is_empty() {
+        return Ok(());
+    }
+    Table::open(&record.bridge)?.add(&redirects).context(|| "publish the container's ports")?;
+    conntrack::forget(&record.ports)
+}
+
+fn interface_name(id: &ContainerId) -> String {
+    let mut name = format!("crcl{id}");
+    name.truncate(INTERFACE_NAME_BYTES);
+    name
+}
+
+/// A locally administered hardware address made of the IPv4 address, so that neighbours' caches stay right when an
+/// address comes back to use.
+fn mac_of(address: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0x63, a, b, c, d]
+}
