@@ -56,7 +56,7 @@ impl IdMap {
         Ok(())
     }
 
-    /// Whether the maps make sense: not empty, no overflow.
+    /// Whether the maps make sense: not empty, no overflow, no id twice.
     pub(crate) fn check(&self) -> Result<()> {
         for (what, ranges) in [("user", &self.users), ("group", &self.groups)] {
             let sound = |range: &IdRange| {
@@ -67,9 +67,24 @@ impl IdMap {
             if ranges.is_empty() || !ranges.iter().all(sound) {
                 return Err(Error::invalid(format!("the {what} id map is empty or overflows 32 bits")));
             }
+            if overlap(ranges, |range| range.inside) || overlap(ranges, |range| range.outside) {
+                return Err(Error::invalid(format!("the {what} id map overlaps: it holds an id twice")));
+            }
+            if ranges.len() > RANGE_BUDGET {
+                return Err(Error::invalid(format!("the {what} id map has more than {RANGE_BUDGET} ranges")));
+            }
         }
         Ok(())
     }
+}
+
+/// The most ranges the kernel takes (user_namespaces(7)).
+const RANGE_BUDGET: usize = 340;
+
+fn overlap(ranges: &[IdRange], first: impl Fn(&IdRange) -> u32) -> bool {
+    let mut sorted: Vec<(u32, u32)> = ranges.iter().map(|range| (first(range), range.count)).collect();
+    sorted.sort_unstable();
+    sorted.windows(2).any(|pair| pair[0].0 + pair[0].1 > pair[1].0)
 }
 
 fn lines(ranges: &[IdRange]) -> String {
