@@ -1,6 +1,6 @@
 //! /dev: a private tmpfs with the few devices every program may use, terminals, shared memory, message queues.
 
-use super::filesystem::{mount_new, mount_with};
+use super::filesystem::{mount_new, mount_with, open_mount_point};
 use crate::plan::op::OpCode;
 use crate::plan::{Builder, Slot};
 
@@ -20,19 +20,14 @@ const LINKS: [(&str, &str); 5] = [
 const NOSUID_NOEXEC: u32 = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC) as u32;
 const NOSUID_NODEV_NOEXEC: u32 = NOSUID_NOEXEC | libc::MOUNT_ATTR_NODEV as u32;
 
-/// Mounts and fills /dev. In a user namespace devices cannot be made: the host's are bound.
+/// Mounts and fills /dev.
+///
+/// Device files do not work in /dev itself: each is a mount of its own, so that a container that may make device files
+/// (CAP_MKNOD is among the default capabilities) has no place where one of them would open. In a user namespace none
+/// can be made: the host's are bound.
 pub(crate) fn lower_devices(plan: &mut Builder, root: Slot, user_namespace: bool, shared_memory: u64) {
-    let attributes = libc::MOUNT_ATTR_NOSUID as u32 | libc::MOUNT_ATTR_STRICTATIME as u32;
+    let attributes = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_STRICTATIME) as u32;
     let devices = mount_with(plan, "tmpfs", &[("mode", "755"), ("size", "65536k")], attributes, "mount tmpfs on /dev");
-    if !user_namespace {
-        for (name, major, minor) in DEVICES {
-            let text = plan.text(name);
-            let number = libc::makedev(major, minor) as u32;
-            let mode = libc::S_IFCHR | 0o666;
-            plan.push(OpCode::MakeNode, &[devices.into(), text, mode, number], format!("make /dev/{name}"))
-                .hint(libc::EPERM, "CAP_MKNOD is missing: use a user namespace");
-        }
-    }
     for (name, target) in LINKS {
         let (text, target) = (plan.text(name), plan.text(target));
         plan.push(OpCode::MakeLink, &[devices.into(), text, target], format!("make /dev/{name}"));
@@ -41,25 +36,35 @@ pub(crate) fn lower_devices(plan: &mut Builder, root: Slot, user_namespace: bool
         let text = plan.text(name);
         plan.push(OpCode::MakeDirectory, &[devices.into(), text, 0o755], format!("make /dev/{name}"));
     }
-    let target = plan.slot();
-    let path = plan.text("/dev");
-    plan.push(OpCode::MakeDirectories, &[root.into(), path, 0o755, target.into()], "open /dev of the root");
+    let target = open_mount_point(plan, root, "/dev");
     plan.push(OpCode::Attach, &[devices.into(), target.into()], "attach /dev");
-    if user_namespace {
-        bind_devices(plan, devices);
+    let nodes = if user_namespace { open_host_devices(plan) } else { make_devices(plan) };
+    for (name, ..) in DEVICES {
+        let text = plan.text(name);
+        plan.push(OpCode::BindFile, &[devices.into(), text, nodes.into()], format!("bind /dev/{name}"));
     }
     mount_below(plan, devices, user_namespace, shared_memory);
 }
 
-fn bind_devices(plan: &mut Builder, devices: Slot) {
-    for (name, ..) in DEVICES {
-        let (host, mount, target) = (plan.slot(), plan.slot(), plan.slot());
-        let (path, text) = (plan.text(format!("/dev/{name}")), plan.text(name));
-        plan.push(OpCode::OpenHost, &[path, libc::O_PATH as u32, host.into()], format!("open the host's /dev/{name}"));
-        plan.push(OpCode::CloneMount, &[host.into(), 0, mount.into()], format!("bind /dev/{name}"));
-        plan.push(OpCode::MakeFile, &[devices.into(), text, 0o666, target.into()], format!("make /dev/{name}"));
-        plan.push(OpCode::Attach, &[mount.into(), target.into()], format!("attach /dev/{name}"));
+fn open_host_devices(plan: &mut Builder) -> Slot {
+    let host = plan.slot();
+    let path = plan.text("/dev");
+    let flags = (libc::O_PATH | libc::O_DIRECTORY) as u32;
+    plan.push(OpCode::OpenHost, &[path, flags, host.into()], "open the host's /dev");
+    host
+}
+
+/// A file system with the device files, which is attached nowhere.
+fn make_devices(plan: &mut Builder) -> Slot {
+    let nodes = mount_with(plan, "tmpfs", &[("mode", "755"), ("size", "4k")], NOSUID_NOEXEC, "mount the device files");
+    for (name, major, minor) in DEVICES {
+        let text = plan.text(name);
+        let number = libc::makedev(major, minor) as u32;
+        let mode = libc::S_IFCHR | 0o666;
+        plan.push(OpCode::MakeNode, &[nodes.into(), text, mode, number], format!("make /dev/{name}"))
+            .hint(libc::EPERM, "CAP_MKNOD is missing: use a user namespace");
     }
+    nodes
 }
 
 fn mount_below(plan: &mut Builder, devices: Slot, user_namespace: bool, shared_memory: u64) {

@@ -1,6 +1,6 @@
 //! /proc and /sys: fresh and private, their dangerous parts masked through the descriptors of the very mounts.
 
-use crate::plan::op::OpCode;
+use crate::plan::op::{OpCode, Tolerate};
 use crate::plan::{Builder, Slot};
 
 /// The slots of what was mounted, for masks.
@@ -115,10 +115,22 @@ pub(super) fn mount_with(
 /// Attaches a mount on a directory of the root, which must not be a link: what is mounted there must be found there
 /// (CVE-2019-19921).
 fn attach(plan: &mut Builder, root: Slot, mount: Slot, path: &'static str) {
-    let target = plan.slot();
-    let text = plan.text(path);
-    plan.push(OpCode::MakeDirectories, &[root.into(), text, 0o755, target.into()], format!("open {path} of the root"));
+    let target = open_mount_point(plan, root, path);
     plan.push(OpCode::Attach, &[mount.into(), target.into()], format!("attach {path}"));
+}
+
+/// Opens a directory at the top of the root, made where it is missing.
+pub(super) fn open_mount_point(plan: &mut Builder, root: Slot, path: &'static str) -> Slot {
+    let target = plan.slot();
+    let name = plan.text(path.trim_start_matches('/'));
+    plan.push(OpCode::MakeDirectory, &[root.into(), name, 0o755], format!("make {path} in the root"))
+        .tolerate(Tolerate::EXISTS)
+        .hint(libc::EROFS, "the root has none and cannot be written to");
+    let flags = (libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW) as u32;
+    plan.push(OpCode::OpenBelow, &[root.into(), name, flags, target.into()], format!("open {path} of the root"))
+        .hint(libc::ENOTDIR, "the root has a link or a file in its place")
+        .hint(libc::ELOOP, "the root has a link in its place");
+    target
 }
 
 fn pure_cgroup_v2() -> bool {

@@ -32,6 +32,9 @@ const OPTION_LIMIT: usize = 255;
 /// The longest option text of mount(2): a page and its NUL.
 const PAGE_LIMIT: usize = 4095;
 
+/// A layer may hold the device file of the host's disk, and the default capabilities allow to make one.
+const NO_DEVICES: u32 = libc::MOUNT_ATTR_NODEV as u32;
+
 const O_PATH_DIRECTORY: u32 = (libc::O_PATH | libc::O_DIRECTORY) as u32;
 
 /// Cuts propagation, mounts the root and attaches it; the slot of the root's mount.
@@ -75,6 +78,7 @@ fn lower_directory(plan: &mut Builder, path: &Path) -> Result<Slot> {
         format!("open the root directory {shown}"),
     );
     plan.push(OpCode::CloneMount, &[directory.into(), 1, mount.into()], format!("bind the root directory {shown}"));
+    plan.push(OpCode::MountAttributes, &[mount.into(), 1, NO_DEVICES, 0, 0], "switch off the root's device files");
     Ok(mount)
 }
 
@@ -109,7 +113,7 @@ fn lower_overlay(
         let key = plan.text("userxattr");
         plan.push(OpCode::FilesystemFlag, &[context.into(), key], "use user.* attributes in the overlay");
     }
-    plan.push(OpCode::MountFilesystem, &[context.into(), 0, mount.into()], "mount the overlay")
+    plan.push(OpCode::MountFilesystem, &[context.into(), NO_DEVICES, mount.into()], "mount the overlay")
         .hint(libc::EINVAL, UPPER_HINT)
         .hint(libc::EPERM, "overlayfs in a user namespace needs kernel 5.11");
     Ok(mount)
@@ -150,7 +154,8 @@ fn lower_overlay_by_path(
     let (kind, data) = (plan.text("overlay"), plan.text(&options));
     // The mount covers the upper directory's own path, in the new mount namespace alone.
     let target = plan.text(checked(upper)?);
-    plan.push(OpCode::MountByPath, &[kind, target, 0, data, mount.into()], "mount the overlay")
+    let flags = libc::MS_NODEV as u32;
+    plan.push(OpCode::MountByPath, &[kind, target, flags, data, mount.into()], "mount the overlay")
         .hint(libc::ENODEV, NO_OVERLAY)
         .hint(libc::EINVAL, UPPER_HINT);
     let copy = plan.slot();

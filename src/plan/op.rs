@@ -117,6 +117,8 @@ op_codes! {
     MountAttributes,
     /// Hides path 1 below slot 0 with the empty file or directory kept in slot 2; passes over what is missing.
     Mask,
+    /// Makes a file named 1 in directory slot 0 and binds the file of that name in directory slot 2 over it.
+    BindFile,
     /// Makes path 1 below slot 0 read-only; passes over what is missing.
     MakeReadOnly,
     /// Fails unless slot 0 is on a file system of type 1 (statfs magic).

@@ -88,6 +88,7 @@ pub(crate) fn signature(code: OpCode) -> Signature {
             ("mount-attributes", (Enter, Seal), &[Input, DECIMAL, HEXADECIMAL, HEXADECIMAL, HEXADECIMAL])
         }
         Mask => ("mask", (Mount, Mount), &[Input, Text, Input]),
+        BindFile => ("bind-file", (Mount, Mount), &[Input, Text, Input]),
         MakeReadOnly => ("make-read-only", (Mount, Mount), &[Input, Text]),
         CheckFilesystem => ("check-filesystem", (Mount, Mount), &[Input, HEXADECIMAL]),
         ChangeDirectory => ("change-directory", (Mount, Mount), &[Input]),

@@ -92,6 +92,7 @@ pub(crate) const MNT_DETACH: usize = 2;
 pub(crate) const STATX_TYPE: usize = 1;
 pub(crate) const S_IFMT: u32 = 0o170000;
 pub(crate) const S_IFDIR: u32 = 0o040000;
+pub(crate) const S_IFREG: u32 = 0o100000;
 
 pub(crate) const SECCOMP_SET_MODE_FILTER: usize = 1;
 pub(crate) const PR_SET_SECCOMP: usize = 22;

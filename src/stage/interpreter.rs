@@ -79,6 +79,7 @@ fn step(program: &mut Program, op: &Op) -> Result<(), Errno> {
         | OpCode::Attach
         | OpCode::MountAttributes
         | OpCode::Mask
+        | OpCode::BindFile
         | OpCode::MakeReadOnly
         | OpCode::PivotRoot => mount_step(program, code, &op.arguments),
         OpCode::ResourceLimit
@@ -159,6 +160,7 @@ fn mount_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Resu
         OpCode::Attach => return mounts::attach(slot, program.slot(b)),
         OpCode::MountAttributes => return mounts::set_attributes(slot, b != 0, c, d, e),
         OpCode::Mask => return mounts::mask(program, slot, program.address(b), program.slot(c)),
+        OpCode::BindFile => return mounts::bind_file(program, slot, program.address(b), program.slot(c)),
         OpCode::MakeReadOnly => return mounts::make_read_only(program, slot, program.address(b)),
         _ => return mounts::pivot_root(program, slot),
     }

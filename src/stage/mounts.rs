@@ -105,6 +105,23 @@ fn cover(program: &Program, target: i32, covers: i32) -> Result<(), Errno> {
     result
 }
 
+/// Binds the file `name` of the directory `source`, without following a link, over one made in the engine's own
+/// `directory`.
+pub(crate) fn bind_file(program: &Program, directory: i32, name: *const u8, source: i32) -> Result<(), Errno> {
+    program.part(0);
+    super::files::make_node(directory, name, S_IFREG | 0o666, 0)?;
+    let flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW;
+    program.part(1);
+    // SAFETY: the name is NUL-terminated.
+    let mount = unsafe { call!(OPEN_TREE, source, name, flags) }? as i32;
+    program.part(2);
+    let empty = c"".as_ptr();
+    // SAFETY: both names are NUL-terminated; the second is one just made, in a directory that nobody else has.
+    let result = unsafe { call!(MOVE_MOUNT, mount, empty, directory, name, MOVE_MOUNT_F_EMPTY_PATH) };
+    close(mount);
+    result.map(drop)
+}
+
 /// Makes a path of the engine's own mount `root` read-only by a bind of itself.
 pub(crate) fn make_read_only(program: &Program, root: i32, path: *const u8) -> Result<(), Errno> {
     program.part(0);
