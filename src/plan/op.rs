@@ -69,6 +69,8 @@ op_codes! {
     DieWithParent,
     /// A session of its own.
     NewSession,
+    /// A session keyring of its own.
+    NewKeyring,
     /// Writes text 1 into slot 0.
     Write,
     /// Enters the namespaces of slot 0; argument 1 is the set of CLONE_NEW flags.

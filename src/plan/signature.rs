@@ -62,6 +62,7 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         Umask => ("umask", (Fence, Privilege), &[OCTAL]),
         DieWithParent => ("die-with-parent", (Fence, Park), &[DECIMAL]),
         NewSession => ("new-session", (Fence, Session), &[]),
+        NewKeyring => ("new-keyring", (Fence, Fence), &[]),
         Write => ("write", (Join, Privilege), &[Input, Text]),
         JoinNamespace => ("join-namespace", (Join, Join), &[Input, HEXADECIMAL]),
         Unshare => ("unshare", (Join, Identity), &[HEXADECIMAL]),

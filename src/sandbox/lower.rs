@@ -135,6 +135,11 @@ impl Sandbox {
             plan.push(OpCode::DieWithParent, &[1], "tie the container's life to the host's");
         }
         plan.push(OpCode::NewSession, &[], "start a new session");
+        // The host's keys are not the container's. A kernel without keyrings has none to share, and an outer filter that
+        // refuses this refuses the payload too.
+        plan.push(OpCode::NewKeyring, &[], "create a session keyring")
+            .tolerate(Tolerate::UNKNOWN | Tolerate::REFUSED)
+            .hint(libc::EDQUOT, "this user has too many keyrings: sysctl kernel.keys.maxkeys");
         // The host's: the root may have none.
         let null = plan.slot();
         let path = plan.text("/dev/null");

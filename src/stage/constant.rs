@@ -57,6 +57,8 @@ pub(crate) const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 pub(crate) const POLLIN: i16 = 1;
 pub(crate) const POLLHUP: i16 = 0x10;
 
+pub(crate) const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
+
 pub(crate) const P_ALL: usize = 0;
 pub(crate) const WEXITED: usize = 4;
 pub(crate) const WNOHANG: usize = 1;

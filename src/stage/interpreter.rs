@@ -201,6 +201,7 @@ fn process_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Re
             match code {
                 OpCode::Umask => call!(UMASK, a),
                 OpCode::NewSession => call!(SETSID),
+                OpCode::NewKeyring => call!(KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, 0),
                 OpCode::JoinNamespace => call!(SETNS, program.slot(a), b),
                 OpCode::Unshare => call!(UNSHARE, a),
                 OpCode::SetHostname => call!(SETHOSTNAME, program.address(a), b),

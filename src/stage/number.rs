@@ -28,6 +28,7 @@ mod table {
     pub(crate) const UMASK: usize = 95;
     pub(crate) const GETPPID: usize = 110;
     pub(crate) const SETSID: usize = 112;
+    pub(crate) const KEYCTL: usize = 250;
     pub(crate) const SETGROUPS: usize = 116;
     pub(crate) const SETRESUID: usize = 117;
     pub(crate) const SETRESGID: usize = 119;
@@ -103,6 +104,7 @@ mod table {
     pub(crate) const UMASK: usize = 166;
     pub(crate) const GETPPID: usize = 173;
     pub(crate) const SETSID: usize = 157;
+    pub(crate) const KEYCTL: usize = 219;
     pub(crate) const SETGROUPS: usize = 159;
     pub(crate) const SETRESUID: usize = 147;
     pub(crate) const SETRESGID: usize = 149;

@@ -1,6 +1,7 @@
 //! What the tests of coracle share. A missing need (a program, a right) is a panic that names it, never a skip.
 
 mod base_image;
+mod busybox;
 mod http;
 mod leaks;
 mod namespace;
@@ -9,6 +10,7 @@ mod registry;
 mod scratch;
 
 pub use base_image::debian_python_base;
+pub use busybox::busybox_root;
 pub use http::{Response, http_get, http_get_until};
 pub use leaks::Leaks;
 pub use namespace::in_network_namespace;
