@@ -1,7 +1,6 @@
 //! Processes by descriptor.
 
 use super::descriptor;
-use crate::value::Memory;
 use nix::errno::Errno;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -19,20 +18,14 @@ pub(crate) enum WaitStatus {
 }
 
 /// What a process and the children it waited for used.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
     /// Processor time in user mode.
     pub(crate) user: Duration,
     /// Processor time in the kernel.
     pub(crate) system: Duration,
-    /// The most memory that one process had resident.
-    pub(crate) peak_resident: Memory,
-}
-
-impl Default for Usage {
-    fn default() -> Usage {
-        Usage { user: Duration::ZERO, system: Duration::ZERO, peak_resident: Memory::bytes(0) }
-    }
+    /// The most memory that one process had resident, in bytes.
+    pub(crate) peak_resident: u64,
 }
 
 impl From<libc::rusage> for Usage {
@@ -41,7 +34,7 @@ impl From<libc::rusage> for Usage {
             Duration::new(time.tv_sec.unsigned_abs(), (time.tv_usec.unsigned_abs() as u32).saturating_mul(1000))
         };
         // getrusage(2): ru_maxrss is in kilobytes.
-        let peak = Memory::bytes(usage.ru_maxrss.unsigned_abs().saturating_mul(1024));
+        let peak = usage.ru_maxrss.unsigned_abs().saturating_mul(1024);
         Usage { user: time(usage.ru_utime), system: time(usage.ru_stime), peak_resident: peak }
     }
 }

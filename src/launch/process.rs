@@ -117,7 +117,7 @@ impl Process {
             status: self.exact(status),
             user: usage.user,
             system: usage.system,
-            peak_resident: usage.peak_resident,
+            peak_resident: Memory::bytes(usage.peak_resident),
         };
         self.ended = Some(exit);
         Ok(exit)
