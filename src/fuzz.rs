@@ -45,3 +45,8 @@ pub fn manifest(data: &[u8]) {
     #[cfg(feature = "registry")]
     crate::registry::read_as_everything(data);
 }
+
+/// Dockerfiles: any bytes are parsed or refused, and what parses is expanded within its budget.
+pub fn dockerfile(data: &[u8]) {
+    crate::build::fuzz_dockerfile(data);
+}
