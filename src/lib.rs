@@ -2,7 +2,7 @@
 
 mod archive;
 mod build;
-mod cgroup;
+pub mod cgroup;
 mod container;
 mod error;
 #[doc(hidden)]

@@ -1,0 +1,429 @@
+//! Control groups on this machine as it is: version 1, version 2 or both, the same assertions for all. Needs root.
+
+use coracle::cgroup::{Cgroup, Limits, Policy};
+use coracle::{Cpus, ErrorKind, Memory};
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// A group that is removed, with all in it, whatever becomes of the test.
+struct Scratch {
+    group: Cgroup,
+    name: String,
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.group.remove().expect("removing the group");
+        for directory in self.group.directories() {
+            assert!(!directory.exists(), "{} is left", directory.display());
+        }
+    }
+}
+
+fn unique() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("coracle-test-{}-{}/job", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn scratch(limits: Limits) -> Scratch {
+    let name = unique();
+    let (group, unenforced) = Cgroup::create(&name, &limits, Policy::Strict).unwrap();
+    assert_eq!(unenforced, []);
+    group.arm().unwrap();
+    Scratch { group, name }
+}
+
+impl Scratch {
+    /// A shell that is in the group before it runs `script`.
+    fn shell(&self, script: &str) -> Child {
+        let mut child = gated(script);
+        self.group.attach(child.id() as i32).unwrap();
+        child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        child
+    }
+
+    /// The text of the first of `files` that is there, in whichever hierarchy.
+    fn file(&self, files: &[&str]) -> String {
+        let directories = self.group.directories();
+        let paths = files.iter().flat_map(|file| directories.iter().map(move |directory| directory.join(file)));
+        let text = paths.map(std::fs::read_to_string).find_map(Result::ok);
+        text.unwrap_or_else(|| panic!("none of {files:?} in {directories:?}")).trim().to_owned()
+    }
+
+    fn unified(&self) -> bool {
+        self.group.directories().iter().all(|directory| directory.join("cgroup.kill").exists())
+    }
+}
+
+fn gated(script: &str) -> Child {
+    let script = format!("read gate; {script}");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn limits_are_what_the_kernel_shows() {
+    let limits = Limits::new().memory(Memory::mib(64)).memory_swap(Memory::mib(80)).cpus(Cpus::of(0.5));
+    let scratch = scratch(limits.cpu_weight(200).pids(17));
+    let stats = scratch.group.stats().unwrap();
+    assert_eq!(stats.memory.limit, Some(Memory::mib(64)));
+    assert_eq!(stats.pids.limit, Some(17));
+    if scratch.unified() {
+        assert_eq!(scratch.file(&["memory.max"]), (64 << 20).to_string());
+        assert_eq!(scratch.file(&["memory.swap.max"]), (16 << 20).to_string());
+        assert_eq!(scratch.file(&["cpu.max"]), "50000 100000");
+        assert_eq!(scratch.file(&["cpu.weight"]), "200");
+        assert!(stats.io.is_some() && stats.pressure.is_some(), "{stats:?}");
+    } else {
+        assert_eq!(scratch.file(&["memory.limit_in_bytes"]), (64 << 20).to_string());
+        assert_eq!(scratch.file(&["memory.memsw.limit_in_bytes"]), (80 << 20).to_string());
+        assert_eq!(scratch.file(&["cpu.cfs_quota_us"]), "50000");
+        assert_eq!(scratch.file(&["cpu.cfs_period_us"]), "100000");
+        assert_eq!(scratch.file(&["cpu.shares"]), "2048");
+    }
+    assert_eq!(scratch.file(&["pids.max"]), "17");
+}
+
+#[test]
+fn memory_limit_of_version_2_waits_for_arm() {
+    let name = unique();
+    let (group, _) = Cgroup::create(&name, &Limits::new().memory(Memory::mib(64)), Policy::Strict).unwrap();
+    let scratch = Scratch { group, name };
+    let before = scratch.group.stats().unwrap().memory.limit;
+    assert_eq!(before, if scratch.unified() { None } else { Some(Memory::mib(64)) });
+    scratch.group.arm().unwrap();
+    assert_eq!(scratch.group.stats().unwrap().memory.limit, Some(Memory::mib(64)));
+}
+
+#[test]
+fn limits_of_a_live_group_change_in_both_directions() {
+    let scratch = scratch(Limits::new().memory(Memory::mib(64)).pids(10));
+    let mut child = scratch.shell("exec sleep 1000");
+    for (mib, pids) in [(32, 5), (256, 20), (512, 6)] {
+        let limits = Limits::new().memory(Memory::mib(mib)).pids(pids);
+        assert_eq!(scratch.group.update(&limits, Policy::Strict).unwrap(), []);
+        let stats = scratch.group.stats().unwrap();
+        assert_eq!((stats.memory.limit, stats.pids.limit), (Some(Memory::mib(mib)), Some(u64::from(pids))));
+    }
+    assert_eq!(
+        scratch.group.update(&Limits::new().pids(0), Policy::Strict).unwrap_err().kind(),
+        ErrorKind::InvalidInput
+    );
+    scratch.group.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
+
+#[test]
+fn kill_for_lack_of_memory_is_counted_and_explained() {
+    let scratch = scratch(Limits::new().memory(Memory::mib(12)).memory_swap(Memory::mib(12)));
+    assert_eq!(scratch.group.oom_kills().unwrap(), 0);
+    assert!(scratch.group.out_of_memory().is_none());
+    let mut child = scratch.shell("exec tail /dev/zero");
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    assert_eq!(scratch.group.oom_kills().unwrap(), 1);
+    let explained = scratch.group.out_of_memory().unwrap().to_string();
+    assert_eq!(explained, "killed: memory limit of 12.0 MiB exceeded (hint: raise the memory limit)");
+    let text = std::fs::read_to_string(scratch.group.oom_file().unwrap()).unwrap();
+    assert!(text.lines().any(|line| line == "oom_kill 1"), "{text}");
+    let memory = scratch.group.stats().unwrap().memory;
+    let peak = memory.peak.expect("this kernel counts the peak");
+    assert!(peak > Memory::mib(8) && peak <= Memory::mib(13), "{memory}");
+}
+
+#[test]
+fn a_kill_of_the_whole_group_needs_version_2() {
+    let limits = Limits::new().memory(Memory::mib(12)).memory_swap(Memory::mib(12)).oom_group(true);
+    let name = unique();
+    let (group, unenforced) = Cgroup::create(&name, &limits, Policy::BestEffort).unwrap();
+    let scratch = Scratch { group, name };
+    scratch.group.arm().unwrap();
+    if !scratch.unified() {
+        assert_eq!(unenforced.len(), 1);
+        assert_eq!(unenforced[0].limit, "oom_group");
+        let error = Cgroup::create(&unique(), &limits, Policy::Strict).unwrap_err();
+        assert_eq!((error.kind(), error.remedy()), (ErrorKind::Unsupported, Some("boot with cgroup version 2")));
+        return;
+    }
+    assert_eq!(unenforced, []);
+    let mut child = scratch.shell("sleep 1000 & tail /dev/zero; exec sleep 1000");
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    eventually("the neighbour is killed as well", || scratch.group.processes().unwrap().is_empty());
+    assert!(scratch.group.oom_kills().unwrap() >= 2);
+}
+
+#[test]
+fn no_more_processes_than_the_limit() {
+    let scratch = scratch(Limits::new().pids(3));
+    let mut child = scratch.shell("sleep 1000 & sleep 1000 & sleep 1000 & sleep 1000 & wait");
+    assert!(!child.wait().unwrap().success());
+    // Those that were started hold the pipe: it ends with them.
+    scratch.group.kill().unwrap();
+    let errors = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    assert!(errors.contains("ork"), "{errors}");
+}
+
+#[test]
+fn processes_are_counted_and_listed() {
+    let scratch = scratch(Limits::new());
+    let mut child = scratch.shell("sleep 1000 & exec sleep 1000");
+    eventually("two processes", || scratch.group.stats().unwrap().pids.current == 2);
+    let processes = scratch.group.processes().unwrap();
+    assert!(processes.len() == 2 && processes.contains(&(child.id() as i32)), "{processes:?}");
+    scratch.group.kill().unwrap();
+    assert!(scratch.group.processes().unwrap().is_empty());
+    child.wait().unwrap();
+}
+
+#[test]
+fn processor_time_is_counted_and_throttled() {
+    let scratch = scratch(Limits::new().cpus(Cpus::of(0.2)));
+    let mut child = scratch.shell("while :; do :; done");
+    eventually("throttled", || scratch.group.stats().unwrap().cpu.throttled > Duration::from_millis(200));
+    let cpu = scratch.group.stats().unwrap().cpu;
+    assert!(cpu.usage > Duration::from_millis(20), "{cpu}");
+    assert!(cpu.user + cpu.system > Duration::ZERO, "{cpu}");
+    scratch.group.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn paused_processes_stand_still_and_can_be_killed() {
+    let scratch = scratch(Limits::new());
+    let mut child = scratch.shell("while :; do :; done");
+    let usage = || scratch.group.stats().unwrap().cpu.usage;
+    eventually("running", || usage() > Duration::from_millis(5));
+    scratch.group.pause().unwrap();
+    let paused = usage();
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(usage() - paused < Duration::from_millis(5), "{paused:?} {:?}", usage());
+    scratch.group.resume().unwrap();
+    eventually("running again", || usage() > paused + Duration::from_millis(20));
+    scratch.group.pause().unwrap();
+    scratch.group.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
+
+#[test]
+fn a_fork_bomb_is_killed_and_its_group_removed() {
+    let scratch = scratch(Limits::new().pids(150));
+    let mut child = scratch.shell("bomb() { bomb & bomb & wait; }; bomb 2>/dev/null");
+    eventually("it spreads", || scratch.group.stats().unwrap().pids.current > 50);
+    let begun = Instant::now();
+    scratch.group.kill().unwrap();
+    assert!(scratch.group.processes().unwrap().is_empty());
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    assert_eq!(scratch.group.stats().unwrap().pids.limit, Some(150), "the limit is back");
+    child.wait().unwrap();
+}
+
+#[test]
+fn removal_ends_what_runs_and_takes_nested_groups_along() {
+    let scratch = scratch(Limits::new());
+    for directory in scratch.group.directories() {
+        let mut deep = directory;
+        for _ in 0..100 {
+            deep.push("n");
+            std::fs::create_dir(&deep).unwrap();
+        }
+        std::fs::create_dir_all(deep.parent().unwrap().join("sibling/below")).unwrap();
+    }
+    let mut child = scratch.shell("exec sleep 1000");
+    let inner = scratch.group.directories()[0].join("n/n/n");
+    std::fs::write(inner.join("cgroup.procs"), child.id().to_string()).unwrap();
+    assert_eq!(scratch.group.processes().unwrap(), [child.id() as i32]);
+    scratch.group.remove().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    for directory in scratch.group.directories() {
+        assert!(!directory.parent().unwrap().exists(), "the empty parent goes as well");
+    }
+    scratch.group.remove().unwrap();
+    let gone = scratch.group.stats().unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::NotFound, "{gone}");
+    assert!(scratch.name.ends_with("/job"));
+}
+
+#[test]
+fn joining_is_complete() {
+    let scratch = scratch(Limits::new());
+    let join = scratch.group.join().unwrap();
+    let directories = scratch.group.directories();
+    assert_eq!(join.tasks.len() + usize::from(join.directory.is_some()), directories.len());
+    if let Some(directory) = &join.directory {
+        use std::os::fd::AsRawFd;
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd())).unwrap();
+        assert!(directories.contains(&path), "{path:?}");
+    }
+    let mut child = scratch.shell("exec sleep 1000");
+    let text = std::fs::read_to_string(format!("/proc/{}/cgroup", child.id())).unwrap();
+    let joined = text.lines().filter(|line| line.ends_with(&scratch.name)).count();
+    assert_eq!(joined, directories.len(), "{text}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // A thread that writes 0 to each moves itself, as the stage does; it leaves the groups by ending.
+    let name = scratch.name.clone();
+    let moved = std::thread::spawn(move || {
+        for file in join.tasks {
+            std::fs::File::from(file).write_all(b"0").unwrap();
+        }
+        let text = std::fs::read_to_string("/proc/thread-self/cgroup").unwrap();
+        text.lines().filter(|line| line.ends_with(&name)).count()
+    });
+    let versions_1 = directories.iter().filter(|directory| directory.join("tasks").exists()).count();
+    assert_eq!(moved.join().unwrap(), versions_1);
+    eventually("the thread is gone", || scratch.group.stats().unwrap().pids.current == 0);
+}
+
+#[test]
+fn another_process_takes_it_up_by_its_record() {
+    let scratch = scratch(Limits::new().memory(Memory::mib(32)));
+    let json = serde_json::to_string(&scratch.group.record()).unwrap();
+    let other = Cgroup::open(&serde_json::from_str(&json).unwrap());
+    assert_eq!(other.directories(), scratch.group.directories());
+    assert_eq!(other.stats().unwrap().memory.limit, Some(Memory::mib(32)));
+    let mut child = scratch.shell("exec sleep 1000");
+    other.remove().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
+
+#[test]
+fn a_name_is_taken_once_and_never_leads_out() {
+    let scratch = scratch(Limits::new());
+    let error = Cgroup::create(&scratch.name, &Limits::new(), Policy::BestEffort).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+    assert!(scratch.group.stats().is_ok(), "the failure left the group alone");
+    for name in ["../escape", "/coracle", "coracle//x", "a/../../b", "", "cgroup.procs"] {
+        let error = Cgroup::create(name, &Limits::new(), Policy::BestEffort).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name}");
+    }
+}
+
+#[test]
+fn many_threads_share_a_parent_that_comes_and_goes() {
+    let parent = unique().replace("/job", "");
+    let groups: Vec<Cgroup> = std::thread::scope(|scope| {
+        let work = |thread: usize| {
+            let parent = &parent;
+            move || {
+                let mut last = None;
+                for round in 0..12 {
+                    let name = format!("{parent}/{thread}-{round}");
+                    let (group, _) = Cgroup::create(&name, &Limits::new().pids(9), Policy::Strict).unwrap();
+                    assert_eq!(group.stats().unwrap().pids.limit, Some(9));
+                    group.remove().unwrap();
+                    last = Some(group);
+                }
+                last.unwrap()
+            }
+        };
+        let threads: Vec<_> = (0..64).map(|thread| scope.spawn(work(thread))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    for directory in groups.iter().flat_map(Cgroup::directories) {
+        assert!(!directory.parent().unwrap().exists(), "{} is left", directory.display());
+    }
+}
+
+/// Runs the test `name` of this program again as an ordinary user.
+fn again_as_nobody(name: &str, inside: Option<&Delegated>) {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new("sh");
+    command.args(["-c", "read gate; exec \"$0\" --exact \"$1\" --nocapture"]);
+    command.arg(std::env::current_exe().unwrap()).arg(name).env("CORACLE_TEST_AS_NOBODY", "1");
+    command.uid(65534).gid(65534).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    for directory in inside.iter().flat_map(|delegated| &delegated.hosts) {
+        std::fs::write(directory.join("cgroup.procs"), child.id().to_string()).unwrap();
+    }
+    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+fn is_nobody() -> bool {
+    std::env::var_os("CORACLE_TEST_AS_NOBODY").is_some()
+}
+
+#[test]
+fn without_rights_limits_are_refused_and_their_absence_is_not() {
+    if !is_nobody() {
+        return again_as_nobody("without_rights_limits_are_refused_and_their_absence_is_not", None);
+    }
+    let limits = Limits::new().memory(Memory::mib(32)).pids(5);
+    let error = Cgroup::create("coracle/x", &limits, Policy::Strict).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(error.to_string().starts_with("limits memory, pids cannot be enforced: "), "{error}");
+    assert!(error.remedy().is_some(), "{error}");
+    let (group, unenforced) = Cgroup::create("coracle/x", &limits, Policy::BestEffort).unwrap();
+    assert_eq!(unenforced.iter().map(|limit| limit.limit.as_str()).collect::<Vec<_>>(), ["memory", "pids"]);
+    assert!(group.is_absent());
+    let (group, unenforced) = Cgroup::create("coracle/x", &Limits::new(), Policy::Strict).unwrap();
+    assert!(group.is_absent() && unenforced.is_empty());
+    let join = group.join().unwrap();
+    assert!(join.tasks.is_empty() && join.directory.is_none());
+    assert_eq!(group.stats().unwrap_err().kind(), ErrorKind::Unsupported);
+    group.arm().unwrap();
+    group.remove().unwrap();
+}
+
+/// A group in every hierarchy that belongs to nobody, with a group `host` below it for the program itself.
+struct Delegated {
+    whole: Scratch,
+    hosts: Vec<PathBuf>,
+}
+
+fn delegate() -> Delegated {
+    let whole = scratch(Limits::new());
+    let mut hosts = Vec::new();
+    for directory in whole.group.directories() {
+        let unified = directory.join("cgroup.kill").exists();
+        if unified {
+            std::fs::write(directory.join("cgroup.subtree_control"), "+memory +pids +cpu").unwrap();
+        }
+        let host = directory.join("host");
+        std::fs::create_dir(&host).unwrap();
+        let files: &[&str] = if unified {
+            &["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]
+        } else {
+            &["", "cgroup.procs", "tasks"]
+        };
+        for (directory, file) in [&directory, &host].iter().flat_map(|d| files.iter().map(move |file| (d, file))) {
+            let path: &Path = directory;
+            std::os::unix::fs::chown(path.join(file), Some(65534), Some(65534)).unwrap();
+        }
+        hosts.push(host);
+    }
+    Delegated { whole, hosts }
+}
+
+#[test]
+fn a_delegated_group_gives_an_ordinary_user_limits() {
+    if !is_nobody() {
+        let delegated = delegate();
+        again_as_nobody("a_delegated_group_gives_an_ordinary_user_limits", Some(&delegated));
+        assert!(delegated.whole.group.processes().unwrap().is_empty());
+        return;
+    }
+    let scratch = scratch(Limits::new().memory(Memory::mib(32)).pids(5).cpus(Cpus::of(0.5)));
+    let directories = scratch.group.directories();
+    assert!(directories.iter().all(|path| path.to_string_lossy().contains("/job/")), "{directories:?}");
+    let mut child = scratch.shell("exec sleep 1000");
+    let stats = scratch.group.stats().unwrap();
+    assert_eq!((stats.pids.current, stats.pids.limit), (1, Some(5)));
+    assert_eq!(stats.memory.limit, Some(Memory::mib(32)));
+    scratch.group.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
