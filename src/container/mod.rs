@@ -1,3 +1,27 @@
-//! One container's life.
+//! One container's life: from the builder over the record on disk to recovery.
 
+mod assembly;
+mod attached;
+mod builder;
+mod detach;
+mod directory;
+mod exit;
+mod handle;
+mod log;
+mod output;
+mod recovery;
+mod services;
+mod specification;
 pub(crate) mod user;
+
+pub use builder::ContainerBuilder;
+pub(crate) use directory::list;
+pub use exit::ContainerExit;
+pub use handle::{Container, ContainerState, ContainerStats};
+pub use log::{LogLine, Logs};
+pub(crate) use output::run_in;
+pub use output::{Chunk, Output};
+pub(crate) use recovery::recover;
+pub(crate) use services::Services;
+pub use specification::LogOptions;
+pub(crate) use specification::{Mount, Specification};

@@ -1,11 +1,12 @@
 //! Amounts of memory and of processor.
 
 use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// An amount of memory in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Memory(u64);
 
 impl Memory {
@@ -76,7 +77,7 @@ impl fmt::Display for Memory {
 }
 
 /// A share of processors in thousandths: `Cpus::of(0.5)` is half of one processor's time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cpus(u32);
 
 impl Cpus {

@@ -1,0 +1,371 @@
+//! The container builder: what the caller wants, checked and completed from the image by one terminal verb.
+
+use super::handle::Container;
+use super::output::{Chunk, Output};
+use super::services::Services;
+use super::specification::{LogOptions, Mount, Specification};
+use super::user;
+use super::{detach, output};
+use crate::cgroup::{Limits, Policy};
+use crate::network::{Network, PublishedPort};
+use crate::spec::RunConfig;
+use crate::store::{Snapshot, StoredImage};
+use crate::value::{ContainerId, EnvVar, Memory, Name, Port, Timestamp, User};
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A container in the making. Setters never fail; the terminal verb ([`output`](Self::output),
+/// [`stream`](Self::stream), [`detach`](Self::detach)) reports what is wrong.
+///
+/// By default it has its image's command, environment, user and working directory, a network of its own on the bridge,
+/// no limits, an init as PID 1, Docker's default capabilities, masked paths and seccomp profile, and `no_new_privs`.
+#[derive(Debug)]
+pub struct ContainerBuilder {
+    services: Arc<Services>,
+    image: StoredImage,
+    name: Option<String>,
+    entrypoint: Option<Vec<String>>,
+    command: Option<Vec<String>>,
+    environment: Vec<(String, String)>,
+    working_directory: Option<PathBuf>,
+    user: Option<String>,
+    hostname: Option<String>,
+    limits: Limits,
+    policy: Policy,
+    network: Network,
+    ports: Vec<PublishedPort>,
+    mounts: Vec<Mount>,
+    init: bool,
+    read_only: bool,
+    stop_signal: Option<String>,
+    labels: BTreeMap<String, String>,
+    log: LogOptions,
+    timeout: Option<Duration>,
+}
+
+impl ContainerBuilder {
+    pub(crate) fn new(services: Arc<Services>, image: StoredImage) -> ContainerBuilder {
+        ContainerBuilder {
+            services,
+            image,
+            name: None,
+            entrypoint: None,
+            command: None,
+            environment: Vec::new(),
+            working_directory: None,
+            user: None,
+            hostname: None,
+            limits: Limits::new(),
+            policy: Policy::Strict,
+            network: Network::default(),
+            ports: Vec::new(),
+            mounts: Vec::new(),
+            init: true,
+            read_only: false,
+            stop_signal: None,
+            labels: BTreeMap::new(),
+            log: LogOptions::default(),
+            timeout: None,
+        }
+    }
+
+    /// A name, unique among the engine's containers: see [`Name`] for its form.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The command, in place of the image's `CMD`; an entry point of the image stays in front of it.
+    #[must_use]
+    pub fn command<A: Into<String>>(mut self, command: impl IntoIterator<Item = A>) -> Self {
+        self.command = Some(command.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The entry point, in place of the image's, whose `CMD` then no longer applies.
+    #[must_use]
+    pub fn entrypoint<A: Into<String>>(mut self, entrypoint: impl IntoIterator<Item = A>) -> Self {
+        self.entrypoint = Some(entrypoint.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Adds a variable to the environment, in place of the image's of that name.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// The working directory, in place of the image's; made where it is missing.
+    #[must_use]
+    pub fn workdir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.working_directory = Some(directory.into());
+        self
+    }
+
+    /// `user[:group]` by name or number, in place of the image's; see [`User`].
+    #[must_use]
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// The host name; its name, else its id, by default.
+    #[must_use]
+    pub fn hostname(mut self, hostname: impl Into<String>) -> Self {
+        self.hostname = Some(hostname.into());
+        self
+    }
+
+    /// Limits of memory, processors, processes and I/O; none by default.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// What to do with a limit that this host cannot enforce: an error by default.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The network, [`Network::Bridge`] by default.
+    #[must_use]
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = network;
+        self
+    }
+
+    /// Publishes a port of the container on every address of the host; host port 0 is the kernel's choice.
+    #[must_use]
+    pub fn publish(mut self, host_port: u16, container_port: impl Into<Port>) -> Self {
+        self.ports.push(PublishedPort::new(host_port, container_port));
+        self
+    }
+
+    /// Publishes a port of the container on one address of the host.
+    #[must_use]
+    pub fn publish_on(mut self, port: PublishedPort) -> Self {
+        self.ports.push(port);
+        self
+    }
+
+    /// Binds a file or directory of the host into the container.
+    #[must_use]
+    pub fn bind(mut self, source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
+        self.mounts.push(Mount::Bind { source: source.into(), target: target.into(), read_only: false });
+        self
+    }
+
+    /// Binds a file or directory of the host into the container, read-only.
+    #[must_use]
+    pub fn bind_read_only(mut self, source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
+        self.mounts.push(Mount::Bind { source: source.into(), target: target.into(), read_only: true });
+        self
+    }
+
+    /// Mounts an empty memory file system of at most `size`.
+    #[must_use]
+    pub fn tmpfs(mut self, target: impl Into<PathBuf>, size: Memory) -> Self {
+        self.mounts.push(Mount::Tmpfs { target: target.into(), size: size.as_bytes() });
+        self
+    }
+
+    /// Whether an init runs as PID 1, passes signals on and reaps; on by default. Without it the command itself is
+    /// PID 1 and, unless it has handlers, deaf to every signal but SIGKILL.
+    #[must_use]
+    pub fn init(mut self, on: bool) -> Self {
+        self.init = on;
+        self
+    }
+
+    /// Makes the root file system read-only; mounts keep their own setting.
+    #[must_use]
+    pub fn read_only(mut self, on: bool) -> Self {
+        self.read_only = on;
+        self
+    }
+
+    /// The signal that asks it to stop, by name or number, in place of the image's; SIGTERM by default.
+    #[must_use]
+    pub fn stop_signal(mut self, signal: impl Into<String>) -> Self {
+        self.stop_signal = Some(signal.into());
+        self
+    }
+
+    /// A label: free text by key, inert.
+    #[must_use]
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// How much of its output is kept; only for [`detach`](Self::detach).
+    #[must_use]
+    pub fn log(mut self, options: LogOptions) -> Self {
+        self.log = options;
+        self
+    }
+
+    /// Kills it after this time; only for [`output`](Self::output) and [`stream`](Self::stream).
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// Runs it to its end and returns what it wrote. It is gone afterwards.
+    ///
+    /// A command that fails is no error: see [`Output::status`]. At most 64 MiB of each stream are kept.
+    ///
+    /// # Errors
+    /// `InvalidInput` where a value makes no sense, `Unsupported` where a limit cannot be enforced, `TimedOut`, and what
+    /// [`Sandbox::spawn`](crate::Sandbox::spawn) reports. Nothing is left in any case.
+    pub fn output(self) -> Result<Output> {
+        let (timeout, services) = (self.timeout, self.services.clone());
+        let (specification, snapshot) = self.complete()?;
+        output::run(&services, &specification, snapshot, timeout, None)
+    }
+
+    /// As [`output`](Self::output), and hands on what it writes as it comes; nothing of it is kept.
+    ///
+    /// # Errors
+    /// As [`output`](Self::output).
+    pub fn stream(self, mut on_output: impl FnMut(Chunk<'_>)) -> Result<Output> {
+        let (timeout, services) = (self.timeout, self.services.clone());
+        let (specification, snapshot) = self.complete()?;
+        output::run(&services, &specification, snapshot, timeout, Some(&mut on_output))
+    }
+
+    /// Starts it so that it outlives this process: a keeper logs its output and records its end.
+    ///
+    /// # Errors
+    /// As [`output`](Self::output), and `AlreadyExists` where the name is taken, `InUse` where a port is.
+    pub fn detach(self) -> Result<Container> {
+        let services = self.services.clone();
+        let (specification, snapshot) = self.complete()?;
+        detach::start(&services, specification, snapshot)
+    }
+
+    /// Decides everything that the image left open.
+    fn complete(self) -> Result<(Specification, Snapshot)> {
+        let config = self.image.config.config.clone().unwrap_or_default();
+        let command = self.full_command(&config)?;
+        let stop_signal = self.stop_signal.as_deref().or(config.stop_signal.as_deref()).unwrap_or("SIGTERM");
+        let stop_signal = parse_signal(stop_signal)?;
+        let name = self.name.as_deref().map(str::parse::<Name>).transpose()?;
+        self.limits.check()?;
+        let layers = self.services.store.layers();
+        layers.ensure_image(&self.image)?;
+        let diff_ids = self.image.config.rootfs.diff_ids.clone();
+        let snapshot = layers.snapshot(&diff_ids)?;
+        let user = self.user.as_deref().or(config.user.as_deref()).filter(|user| !user.is_empty()).unwrap_or("0");
+        let identity = user::resolve(&snapshot.view(), &user.parse::<User>()?)?;
+        let id = ContainerId::random()?;
+        let hostname = self.hostname.clone().or_else(|| self.name.clone()).unwrap_or_else(|| id.to_string());
+        let environment = self.full_environment(&config, &hostname, &identity.home)?;
+        let image_directory = config.working_dir.as_deref().filter(|directory| !directory.is_empty());
+        let working_directory = self.working_directory.clone().unwrap_or_else(|| image_directory.unwrap_or("/").into());
+        let specification = Specification {
+            version: 1,
+            id,
+            name,
+            image: self.image.reference.to_string(),
+            layers: diff_ids,
+            command,
+            environment,
+            working_directory,
+            user: identity.user,
+            group: identity.group,
+            additional_groups: identity.additional_groups,
+            hostname,
+            limits: self.limits,
+            policy: self.policy,
+            network: self.network,
+            ports: self.ports,
+            mounts: self.mounts,
+            init: self.init,
+            read_only: self.read_only,
+            capabilities: None,
+            seccomp: true,
+            stop_signal,
+            labels: self.labels,
+            log: self.log,
+            created: Timestamp::now(),
+        };
+        Ok((specification, snapshot))
+    }
+
+    fn full_command(&self, config: &RunConfig) -> Result<Vec<String>> {
+        let (entrypoint, default) = match &self.entrypoint {
+            Some(entrypoint) => (entrypoint.clone(), None),
+            None => (config.entrypoint.clone().unwrap_or_default(), config.cmd.clone()),
+        };
+        let command = self.command.clone().or(default).unwrap_or_default();
+        let full = [entrypoint, command].concat();
+        if full.is_empty() {
+            return Err(Error::invalid(format!("image {} names no command", self.image.reference))
+                .hint("give one with .command([..])"));
+        }
+        Ok(full)
+    }
+
+    /// The image's environment, then the caller's; `PATH`, `HOME` and `HOSTNAME` where neither sets them.
+    fn full_environment(&self, config: &RunConfig, hostname: &str, home: &str) -> Result<Vec<EnvVar>> {
+        let mut all: Vec<EnvVar> = Vec::new();
+        let mut put = |variable: EnvVar| {
+            all.retain(|other| other.name() != variable.name());
+            all.push(variable);
+        };
+        put(EnvVar::new("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")?);
+        put(EnvVar::new("HOSTNAME", hostname)?);
+        put(EnvVar::new("HOME", home)?);
+        for text in config.env.iter().flatten() {
+            put(text.parse()?);
+        }
+        for (name, value) in &self.environment {
+            put(EnvVar::new(name, value)?);
+        }
+        Ok(all)
+    }
+}
+
+/// A signal by name (`SIGTERM`, `TERM`) or number.
+fn parse_signal(text: &str) -> Result<i32> {
+    if let Ok(number) = text.parse::<i32>() {
+        if (1..=64).contains(&number) {
+            return Ok(number);
+        }
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
+    if let Some(offset) = name.strip_prefix("SIGRTMIN+").and_then(|offset| offset.parse::<i32>().ok()) {
+        if (0..=30).contains(&offset) {
+            return Ok(34 + offset);
+        }
+    }
+    name.parse::<nix::sys::signal::Signal>()
+        .map(|signal| signal as i32)
+        .map_err(|_| Error::invalid(format!("stop signal {text:?} is neither a name nor a number from 1 to 64")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        for (text, number) in [("SIGTERM", 15), ("term", 15), ("9", 9), ("SIGRTMIN+3", 37)] {
+            assert_eq!(parse_signal(text).unwrap(), number, "{text}");
+        }
+        for text in ["", "0", "65", "SIGNOTHING", "-1"] {
+            assert!(parse_signal(text).is_err(), "{text}");
+        }
+    }
+}

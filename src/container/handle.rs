@@ -1,0 +1,282 @@
+//! A detached container, from any process.
+
+use super::attached::read_holdings;
+use super::detach::pin_name;
+use super::directory::{Directory, find_name};
+use super::exit::ContainerExit;
+use super::log::Logs;
+use super::services::Services;
+use super::specification::Specification;
+use crate::cgroup::{Cgroup, CpuStats, IoStats, MemoryStats, PidsStats, Pressure};
+use crate::error::{Context, During};
+use crate::kernel::PidFd;
+use crate::network::{NetworkStats, PublishedPort};
+use crate::value::{ContainerId, Name, Timestamp};
+use crate::{Error, ErrorKind, Result};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A detached container: it lives on when this value is dropped and when this process ends.
+#[derive(Debug, Clone)]
+pub struct Container {
+    services: Arc<Services>,
+    directory: Directory,
+    specification: Arc<Specification>,
+}
+
+/// What a container is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ContainerState {
+    /// It runs; this is the number of its first process on the host.
+    Running(i32),
+    /// It has ended.
+    Exited(ContainerExit),
+}
+
+/// What a container uses.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ContainerStats {
+    /// Memory.
+    pub memory: MemoryStats,
+    /// Processor time.
+    pub cpu: CpuStats,
+    /// Processes and threads.
+    pub pids: PidsStats,
+    /// Block devices, where the kernel counts them.
+    pub io: Option<IoStats>,
+    /// Pressure, where the kernel counts it.
+    pub pressure: Option<Pressure>,
+    /// The bridge network; `None` without one.
+    pub network: Option<NetworkStats>,
+}
+
+impl Container {
+    /// The container with this id.
+    pub(crate) fn open(services: &Arc<Services>, id: &ContainerId) -> Result<Container> {
+        let directory = Directory::of(services, id);
+        if !directory.path().exists() {
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no container {id}")));
+        }
+        let specification = Arc::new(directory.specification()?);
+        Ok(Container { services: services.clone(), directory, specification })
+    }
+
+    /// The container of this name, or with this id.
+    pub(crate) fn find(services: &Arc<Services>, text: &str) -> Result<Container> {
+        let named = text.parse::<Name>().ok().and_then(|name| find_name(services, &name));
+        let id = named.or_else(|| text.parse().ok());
+        id.map_or_else(
+            || Err(Error::new(ErrorKind::NotFound, format!("there is no container {text}"))),
+            |id| Container::open(services, &id),
+        )
+    }
+
+    /// Its identifier.
+    pub fn id(&self) -> &ContainerId {
+        &self.specification.id
+    }
+
+    /// Its name, where it was given one.
+    pub fn name(&self) -> Option<&Name> {
+        self.specification.name.as_ref()
+    }
+
+    /// The reference of its image.
+    pub fn image(&self) -> &str {
+        &self.specification.image
+    }
+
+    /// The labels it was given.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.specification.labels
+    }
+
+    /// When it was made.
+    pub fn created(&self) -> Timestamp {
+        self.specification.created
+    }
+
+    /// Its published ports, with the numbers the kernel chose for 0.
+    pub fn ports(&self) -> Vec<PublishedPort> {
+        self.attachment().map_or_else(Vec::new, |record| record.ports)
+    }
+
+    /// Its address on the bridge network.
+    pub fn address(&self) -> Option<Ipv4Addr> {
+        self.attachment().map(|record| record.address)
+    }
+
+    /// What it is doing.
+    ///
+    /// # Errors
+    /// `NotFound` once it has been removed.
+    pub fn state(&self) -> Result<ContainerState> {
+        if !self.directory.path().exists() {
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no container {}", self.shown())));
+        }
+        if let Some(exit) = self.directory.exit()? {
+            return Ok(ContainerState::Exited(exit));
+        }
+        if self.directory.is_alive() {
+            if let Some((process, _)) = self.directory.processes() {
+                return Ok(ContainerState::Running(process));
+            }
+        }
+        // The keeper may have recorded the end between the two looks; if not, it died without a word.
+        match self.directory.exit()? {
+            Some(exit) => Ok(ContainerState::Exited(exit)),
+            None if self.directory.is_alive() => {
+                Err(Error::new(ErrorKind::InUse, format!("container {} is being started", self.shown())))
+            }
+            None => {
+                super::recovery::adopt_lost(&self.services, &self.directory)?;
+                self.state()
+            }
+        }
+    }
+
+    /// Whether it runs.
+    ///
+    /// # Errors
+    /// As [`state`](Self::state).
+    pub fn is_running(&self) -> Result<bool> {
+        Ok(matches!(self.state()?, ContainerState::Running(_)))
+    }
+
+    /// Sends a signal to its command; SIGKILL ends all its processes. That it has ended is no error.
+    ///
+    /// # Errors
+    /// As [`state`](Self::state).
+    pub fn kill(&self, signal: i32) -> Result<()> {
+        let ContainerState::Running(process) = self.state()? else { return Ok(()) };
+        let operation = || format!("send signal {signal} to container {}", self.shown());
+        let pidfd = match PidFd::open(process) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
+            opened => opened.during(operation)?,
+        };
+        // The keeper records the end before it gives the number free: no record, so the number is the container's.
+        if self.directory.exit()?.is_some() {
+            return Ok(());
+        }
+        match pidfd.send_signal(signal) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            sent => sent.during(operation),
+        }
+    }
+
+    /// Asks it to stop, by its stop signal; kills it where it has not ended within `grace`.
+    ///
+    /// # Errors
+    /// As [`state`](Self::state).
+    pub fn stop(&self, grace: Duration) -> Result<ContainerExit> {
+        self.kill(self.specification.stop_signal)?;
+        if let Some(exit) = self.wait_for(grace)? {
+            return Ok(exit);
+        }
+        self.kill(libc::SIGKILL)?;
+        self.wait()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// As [`state`](Self::state).
+    pub fn wait(&self) -> Result<ContainerExit> {
+        loop {
+            if let ContainerState::Exited(exit) = self.state()? {
+                // What it held is given back by the time its keeper is gone.
+                self.directory.wait_until_dead()?;
+                return Ok(exit);
+            }
+            self.directory.wait_until_dead()?;
+        }
+    }
+
+    /// Waits for its end, at most `limit`; `None` where it still runs then.
+    ///
+    /// # Errors
+    /// As [`state`](Self::state).
+    pub fn wait_for(&self, limit: Duration) -> Result<Option<ContainerExit>> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let ContainerState::Exited(_) = self.state()? {
+                return self.wait().map(Some);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            let keeper = self.directory.processes().and_then(|(_, keeper)| PidFd::open(keeper).ok());
+            match keeper {
+                // Locked still, so the number opened above is the keeper's.
+                Some(keeper) if self.directory.is_alive() => {
+                    keeper.wait_readable(left);
+                }
+                _ => std::thread::sleep(left.min(Duration::from_millis(5))),
+            }
+        }
+    }
+
+    /// What it uses now.
+    ///
+    /// # Errors
+    /// `NotFound` once it has ended, `Unsupported` where it has no control group.
+    pub fn stats(&self) -> Result<ContainerStats> {
+        let holdings = read_holdings(self.directory.path()).unwrap_or_default();
+        let group = holdings.cgroup.as_ref().map(Cgroup::open).ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, format!("container {} has no control group", self.shown()))
+        })?;
+        let stats = group.stats().context(|| format!("statistics of container {}", self.shown()))?;
+        let network = match &holdings.attachment {
+            Some(record) => self.services.networks.stats(record)?,
+            None => None,
+        };
+        Ok(ContainerStats {
+            memory: stats.memory,
+            cpu: stats.cpu,
+            pids: stats.pids,
+            io: stats.io,
+            pressure: stats.pressure,
+            network,
+        })
+    }
+
+    /// What it has written, line by line; see [`Logs::follow`].
+    pub fn logs(&self) -> Logs {
+        Logs::new(self.directory.clone())
+    }
+
+    /// Removes it and all its files.
+    ///
+    /// # Errors
+    /// `InUse` while it runs.
+    pub fn remove(self) -> Result<()> {
+        if self.directory.path().exists() && self.is_running()? {
+            return Err(Error::new(ErrorKind::InUse, format!("container {} runs", self.shown()))
+                .hint("stop it first, or kill it with .kill(9)"));
+        }
+        self.remove_ended()
+    }
+
+    pub(crate) fn remove_ended(&self) -> Result<()> {
+        self.directory.wait_until_dead()?;
+        if let Some(holdings) = read_holdings(self.directory.path()) {
+            holdings.undo(&self.services)?;
+        }
+        self.directory.remove(&self.services, self.name())?;
+        self.services.store.pins().release(&pin_name(&self.specification)?)?;
+        Ok(())
+    }
+
+    fn attachment(&self) -> Option<crate::network::AttachmentRecord> {
+        read_holdings(self.directory.path()).and_then(|holdings| holdings.attachment)
+    }
+
+    fn shown(&self) -> &str {
+        self.name().map_or(self.id().as_str(), |name| name.as_str())
+    }
+}

@@ -1,0 +1,66 @@
+//! A container's complete description: everything that its image left open is decided.
+
+use crate::cgroup::{Limits, Policy};
+use crate::network::{Network, PublishedPort};
+use crate::value::{ContainerId, Digest, EnvVar, Name, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What a container is to be.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Specification {
+    pub(crate) version: u32,
+    pub(crate) id: ContainerId,
+    pub(crate) name: Option<Name>,
+    /// The image's reference, for people.
+    pub(crate) image: String,
+    /// The image's layers, lowest first.
+    pub(crate) layers: Vec<Digest>,
+    pub(crate) command: Vec<String>,
+    pub(crate) environment: Vec<EnvVar>,
+    pub(crate) working_directory: PathBuf,
+    pub(crate) user: u32,
+    pub(crate) group: u32,
+    pub(crate) additional_groups: Vec<u32>,
+    pub(crate) hostname: String,
+    pub(crate) limits: Limits,
+    pub(crate) policy: Policy,
+    pub(crate) network: Network,
+    pub(crate) ports: Vec<PublishedPort>,
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) init: bool,
+    pub(crate) read_only: bool,
+    /// Capabilities as bits; `None` for the default set.
+    pub(crate) capabilities: Option<u64>,
+    /// Whether the default seccomp profile applies.
+    pub(crate) seccomp: bool,
+    pub(crate) stop_signal: i32,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) log: LogOptions,
+    pub(crate) created: Timestamp,
+}
+
+/// Something of the host's in the container, or memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mount {
+    Bind { source: PathBuf, target: PathBuf, read_only: bool },
+    Tmpfs { target: PathBuf, size: u64 },
+}
+
+/// How much of a container's output is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogOptions {
+    /// Past this many bytes the log is rotated; 0: never.
+    pub limit: u64,
+    /// How many rotated logs are kept beside the current one.
+    pub files: u32,
+}
+
+/// 10 MiB and 2 rotated logs.
+impl Default for LogOptions {
+    fn default() -> LogOptions {
+        LogOptions { limit: 10 << 20, files: 2 }
+    }
+}
