@@ -14,8 +14,6 @@ mod route;
 mod stats;
 mod subnet;
 #[cfg(test)]
-mod test_host;
-#[cfg(test)]
 mod tests;
 
 pub(crate) use attachment::{Attachment, Networks, undo_message};

@@ -161,7 +161,7 @@ fn refusal(port: &PublishedPort, errno: nix::errno::Errno) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::test_host::on_host;
+    use crate::network::tests::host::on_host;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
 

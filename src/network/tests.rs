@@ -2,10 +2,10 @@
 //! rules by `nft`, and what is left at the end.
 
 use super::route::RouteSocket;
-use super::test_host::{inside, on_host};
 use super::*;
 use crate::ErrorKind;
 use crate::value::{ContainerId, Port};
+use host::{inside, on_host};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
@@ -117,5 +117,6 @@ fn neighbour() -> NetworkNamespace {
 }
 
 mod connections;
+pub(super) mod host;
 mod life;
 mod rules;
