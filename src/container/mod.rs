@@ -12,6 +12,8 @@ mod output;
 mod recovery;
 mod services;
 mod specification;
+#[cfg(test)]
+mod tests;
 pub(crate) mod user;
 
 pub use builder::ContainerBuilder;
