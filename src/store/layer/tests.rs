@@ -172,3 +172,62 @@ fn archive_of_zeros(size: u64) -> Vec<u8> {
     builder.append(&header, io::repeat(0).take(size)).unwrap();
     builder.into_inner().unwrap().finish().unwrap()
 }
+
+/// In a user namespace that maps nobody, this process is neither root nor may it do anything but own its files.
+#[test]
+fn an_ordinary_user_has_layers_too() {
+    const ROOT: &str = "CORACLE_ORDINARY_ROOT";
+    let Some(root) = std::env::var_os(ROOT) else {
+        let scratch = tempfile::tempdir().unwrap();
+        let output = std::process::Command::new("unshare")
+            .arg("--user")
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "store::layer::tests::an_ordinary_user_has_layers_too"])
+            .env(ROOT, scratch.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        assert!(scratch.path().join("done").exists());
+        return;
+    };
+    let root = PathBuf::from(root);
+    assert_ne!(nix::unistd::geteuid().as_raw(), 0);
+    let store = Store::open(&root.join("store"), &root.join("run")).unwrap();
+    let low = layer(&store, &[("a", b"1"), ("d/b", b"2"), ("e/c", b"3")]);
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, kind, mode) in [
+        ("closed/", tar::EntryType::Directory, 0o500),
+        ("closed/file", tar::EntryType::Regular, 0),
+        ("null", tar::EntryType::Char, 0o666),
+        (".wh.a", tar::EntryType::Regular, 0),
+        ("d/.wh..wh..opq", tar::EntryType::Regular, 0),
+    ] {
+        let mut header = tar::Header::new_ustar();
+        header.set_path(name).unwrap();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_device_major(1).unwrap();
+        header.set_device_minor(3).unwrap();
+        for set in [tar::Header::set_uid, tar::Header::set_gid, tar::Header::set_mtime, tar::Header::set_size] {
+            set(&mut header, 0);
+        }
+        header.set_uid(33);
+        header.set_cksum();
+        builder.append(&header, io::empty()).unwrap();
+    }
+    let high = builder.into_inner().unwrap();
+    let diff_id = store.blobs().put(&high).unwrap();
+    store.layers().unpack(&Descriptor::new(MediaType::LAYER, diff_id, high.len() as u64), &diff_id).unwrap();
+    let note = fs::read_to_string(store.layers().home(&diff_id).join("layer.json")).unwrap();
+    assert!(note.contains(r#""dropped":{"device":1}"#), "{note}");
+    let snapshot = store.layers().snapshot(&[low.diff_id, diff_id]).unwrap();
+    let names: Vec<_> = snapshot.view().read_dir(Path::new("/")).unwrap().unwrap();
+    let names: Vec<_> = names.iter().map(|entry| entry.name.to_str().unwrap()).collect();
+    assert_eq!(names, ["closed", "d", "e"]);
+    assert_eq!(snapshot.view().read_dir(Path::new("d")).unwrap().unwrap(), []);
+    drop(snapshot);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    assert_eq!(store.collect_garbage().unwrap().layers, 2);
+    assert_eq!(count(&store, "tmp"), 0);
+    fs::write(root.join("done"), "").unwrap();
+}
