@@ -17,7 +17,9 @@ mod write;
 pub(crate) use compression::{compress_gzip, decompress};
 pub(crate) use extract::{ExtractOptions, Form, extract};
 pub(crate) use overlay::{Overlay, is_whiteout};
-pub(crate) use read::{Budget, Kind, Member, TarReader};
+pub(crate) use read::Budget;
+#[cfg(any(test, fuzzing))]
+pub(crate) use read::TarReader;
 pub(crate) use write::write_layer;
 
 use crate::{Error, ErrorKind};

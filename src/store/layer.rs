@@ -2,7 +2,7 @@
 
 use super::durable::{step, sync_parent, write_through};
 use super::lock::Lock;
-use super::scratch::{self, ScratchDirectory};
+use super::scratch;
 use super::{BlobWriter, MergedView, Snapshot, Store, StoredImage, VERSION, lease};
 use crate::archive::{self, Budget, ExtractOptions, Overlay, Summary};
 use crate::error::{Context, During};
