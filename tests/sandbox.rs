@@ -1,6 +1,7 @@
 //! Whole starts through the public low-level type.
 
-use coracle::{ExitStatus, NetworkMode, Root, Sandbox, Stream};
+use coracle::cgroup::{Cgroup, Limits, Policy};
+use coracle::{ExitStatus, Memory, NetworkMode, Root, Sandbox, Stream};
 use std::io::Read;
 use std::path::Path;
 
@@ -61,4 +62,20 @@ fn the_host_network_is_there_only_when_asked_for() {
     assert_eq!(text, "lo\n");
     let (_, text) = output(sandbox(root.path(), "ls /sys/class/net").network(NetworkMode::Host));
     assert!(text.contains("lo\n") && text.lines().count() > 1, "{text}");
+}
+
+#[test]
+fn a_process_begins_in_its_control_group() {
+    let root = busybox_root();
+    let name = format!("coracle-test-sandbox/{}", std::process::id());
+    let limits = Limits::new().memory(Memory::mib(64)).pids(20);
+    let (group, _) = Cgroup::create(&name, &limits, Policy::Strict).unwrap();
+    let (status, text) = output(sandbox(root.path(), "cat /proc/self/cgroup; :").cgroup(&group));
+    assert_eq!(status, ExitStatus::Exited(0));
+    assert!(text.lines().any(|line| line.ends_with(":/")), "the root of its own control group namespace: {text}");
+    let (status, text) = output(sandbox(root.path(), "x=1; while :; do x=$x$x; done").cgroup(&group));
+    assert_eq!(status, ExitStatus::Signaled(9), "{text}");
+    assert_eq!(group.oom_kills().unwrap(), 1);
+    assert!(group.processes().unwrap().is_empty());
+    group.remove().unwrap();
 }

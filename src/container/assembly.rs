@@ -6,7 +6,7 @@ use crate::cgroup::{Cgroup, CgroupRecord, Unenforced};
 use crate::error::During;
 use crate::isolate::Root;
 use crate::network::{AttachmentRecord, HeldPorts, Network, NetworkNamespace, PublishedPort, files};
-use crate::sandbox::{NetworkMode, Sandbox, SandboxCgroup};
+use crate::sandbox::{NetworkMode, Sandbox};
 use crate::value::Memory;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -155,7 +155,7 @@ impl Assembly {
             sandbox = sandbox.user_namespace(map);
         }
         if let Some(group) = self.cgroup() {
-            sandbox = sandbox.cgroup(SandboxCgroup::of(group)?);
+            sandbox = sandbox.cgroup(&group);
         }
         Ok(sandbox)
     }
@@ -193,17 +193,5 @@ pub(crate) fn root_of(lower: &[PathBuf], upper: &Path, work: &Path) -> Root {
     match lower {
         [] => Root::Directory(upper.to_owned()),
         lower => Root::Overlay { lower: lower.to_vec(), upper: upper.to_owned(), work: work.to_owned() },
-    }
-}
-
-impl SandboxCgroup {
-    /// The way into `group`.
-    pub(crate) fn of(group: Cgroup) -> Result<SandboxCgroup> {
-        let join = group.join()?;
-        let arm: Option<Box<dyn FnOnce() -> Result<()> + Send>> = match join.directory {
-            Some(_) => Some(Box::new(move || group.arm())),
-            None => None,
-        };
-        Ok(SandboxCgroup { tasks: join.tasks, directory: join.directory, arm })
     }
 }

@@ -1,6 +1,7 @@
 //! Lowers a sandbox into a plan: which part goes into which phase.
 
 use super::{NetworkMode, Sandbox, Stream};
+use crate::cgroup::{Cgroup, Join};
 use crate::error::During;
 use crate::isolate::{
     MountTargets, Privileges, lower_binds, lower_devices, lower_masks, lower_pivot, lower_privileges, lower_proc,
@@ -73,16 +74,19 @@ impl Sandbox {
         let channel = Channel::new()?;
         let mut plan = Builder::new();
         let host_network = matches!(self.network, NetworkMode::Host);
+        let Join { tasks, directory } = self.cgroup.as_ref().map_or(Ok(Join::default()), Cgroup::join)?;
+        let arm = self.cgroup.take().filter(|_| directory.is_some());
         let streams = self.open_streams(&mut plan)?;
-        let (namespaces, null) = self.lower_fence_and_join(&mut plan)?;
+        let (namespaces, null) = self.lower_fence_and_join(&mut plan, tasks)?;
         let root = lower_root(&mut plan, &self.root, self.id_map.is_some())?;
         self.lower_mounts(&mut plan, root, host_network)?;
         lower_pivot(&mut plan, root, self.read_only);
         self.lower_session(&mut plan, streams.map(|stream| stream.unwrap_or(null)));
-        self.lower_confinement(&mut plan);
+        self.lower_confinement(&mut plan, arm.is_some());
         self.lower_exec(&mut plan);
-        let (cgroup, arm) = self.cgroup.map_or((None, None), |cgroup| (cgroup.directory, cgroup.arm));
-        Ok(Lowered { plan, channel, namespaces, cgroup, id_map: self.id_map, arm })
+        // A memory limit of version 2 is written only once the process has memory of its own.
+        let arm = arm.map(|group| Box::new(move || group.arm()) as Box<dyn FnOnce() -> Result<()> + Send>);
+        Ok(Lowered { plan, channel, namespaces, cgroup: directory, id_map: self.id_map, arm })
     }
 
     fn check(&self) -> Result<()> {
@@ -126,7 +130,7 @@ impl Sandbox {
     }
 
     /// Fence to identity; the flags of the namespaces that begin with the clone, and the null device.
-    fn lower_fence_and_join(&mut self, plan: &mut Builder) -> Result<(u64, Slot)> {
+    fn lower_fence_and_join(&mut self, plan: &mut Builder, tasks: Vec<OwnedFd>) -> Result<(u64, Slot)> {
         plan.push(OpCode::CloseOthers, &[], "close foreign descriptors");
         plan.push(OpCode::ResetSignals, &[], "reset signals");
         plan.push(OpCode::ResetAffinity, &[], "reset the processor affinity").tolerate(Tolerate::UNKNOWN);
@@ -147,7 +151,11 @@ impl Sandbox {
         let network = std::mem::replace(&mut self.network, NetworkMode::Host);
         let fresh_network = matches!(network, NetworkMode::None);
         plan.phase(Phase::Join);
-        self.join_cgroup(plan);
+        let itself = plan.text("0");
+        for file in tasks {
+            let slot = plan.inherit(file);
+            plan.push(OpCode::Write, &[slot.into(), itself], "enter the control group");
+        }
         if let NetworkMode::Join(namespace) = network {
             let slot = plan.inherit(namespace);
             let flags = libc::CLONE_NEWNET as u32;
@@ -173,15 +181,6 @@ impl Sandbox {
             plan.push(OpCode::LoopbackUp, &[], "bring the loopback interface up");
         }
         Ok((at_clone, null))
-    }
-
-    fn join_cgroup(&mut self, plan: &mut Builder) {
-        let tasks = self.cgroup.as_mut().map(|cgroup| std::mem::take(&mut cgroup.tasks)).unwrap_or_default();
-        let itself = plan.text("0");
-        for file in tasks {
-            let slot = plan.inherit(file);
-            plan.push(OpCode::Write, &[slot.into(), itself], "enter the control group");
-        }
     }
 
     fn lower_mounts(&self, plan: &mut Builder, root: Slot, host_network: bool) -> Result<()> {
@@ -217,7 +216,7 @@ impl Sandbox {
             .hint(libc::ENOENT, "it does not exist in the image");
     }
 
-    fn lower_confinement(&self, plan: &mut Builder) {
+    fn lower_confinement(&self, plan: &mut Builder, arm: bool) {
         if let (Some(filter), false) = (&self.filter, self.no_new_privileges) {
             plan.phase(Phase::EarlyFilter);
             load_filter(plan, filter);
@@ -233,7 +232,7 @@ impl Sandbox {
         };
         lower_privileges(plan, &privileges);
         plan.phase(Phase::Park);
-        if self.cgroup.as_ref().is_some_and(|cgroup| cgroup.arm.is_some()) {
+        if arm {
             plan.push(OpCode::Wait, &[], "wait for the limits");
         }
         if self.init {

@@ -6,6 +6,7 @@ mod lower;
 pub(crate) use detached::KeeperTask;
 
 use crate::Result;
+use crate::cgroup::Cgroup;
 use crate::isolate::{Bind, Root, Tmpfs};
 use crate::launch::{IdMap, Launcher, Process, start};
 use crate::value::{EnvVar, Memory};
@@ -40,7 +41,7 @@ pub struct Sandbox {
     binds: Vec<Bind>,
     tmpfs: Vec<Tmpfs>,
     network: NetworkMode,
-    cgroup: Option<SandboxCgroup>,
+    cgroup: Option<Cgroup>,
     capabilities: u64,
     filter: Option<Vec<u8>>,
     no_new_privileges: bool,
@@ -173,6 +174,13 @@ impl Sandbox {
         self
     }
 
+    /// The control group it runs in, from its first instruction on; the sandbox neither makes nor removes it.
+    #[must_use]
+    pub fn cgroup(mut self, group: &Cgroup) -> Sandbox {
+        self.cgroup = Some(group.clone());
+        self
+    }
+
     /// Gives up `no_new_privs`: set-user-id programs gain privileges again.
     #[must_use]
     pub fn no_new_privileges(mut self, on: bool) -> Sandbox {
@@ -272,29 +280,6 @@ impl Sandbox {
     pub(crate) fn launcher(mut self, launcher: Arc<Launcher>) -> Sandbox {
         self.launcher = Some(launcher);
         self
-    }
-
-    /// Begins in this control group.
-    #[must_use]
-    pub(crate) fn cgroup(mut self, cgroup: SandboxCgroup) -> Sandbox {
-        self.cgroup = Some(cgroup);
-        self
-    }
-}
-
-/// The control group a sandbox begins in.
-pub(crate) struct SandboxCgroup {
-    /// `tasks` files of version 1, into which the stage writes itself.
-    pub(crate) tasks: Vec<OwnedFd>,
-    /// The directory of version 2, into which it is cloned.
-    pub(crate) directory: Option<OwnedFd>,
-    /// Writes the limits that must wait for the exec of the stage.
-    pub(crate) arm: Option<Box<dyn FnOnce() -> Result<()> + Send>>,
-}
-
-impl std::fmt::Debug for SandboxCgroup {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SandboxCgroup").field("tasks", &self.tasks).field("directory", &self.directory).finish()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Exit;
+use crate::cgroup::{Limits, Policy};
 use crate::launch::Request;
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +12,7 @@ use std::path::Path;
 struct Subject {
     scratch: tempfile::TempDir,
     launcher: Arc<Launcher>,
+    group: Cgroup,
     build: fn(Sandbox) -> Sandbox,
     root: fn(&Path) -> Root,
 }
@@ -30,7 +32,9 @@ impl Subject {
             fs::create_dir_all(scratch.path().join(name)).unwrap();
         }
         fs::copy("/bin/busybox", scratch.path().join("lower/bin/true")).unwrap();
-        Subject { scratch, launcher: Launcher::new().unwrap(), build, root }
+        let name = format!("coracle-test-drill/{}", scratch.path().file_name().unwrap().to_str().unwrap());
+        let (group, _) = Cgroup::create(&name, &Limits::new().pids(100), Policy::Strict).unwrap();
+        Subject { scratch, launcher: Launcher::new().unwrap(), group, build, root }
     }
 
     fn request(&self) -> Request<'static> {
@@ -42,6 +46,7 @@ impl Subject {
             .make_workdir(true)
             .tmpfs("/tmp", Memory::mib(1))
             .bind(path.join("bound"), "/bound", true)
+            .cgroup(&self.group)
             .init(true);
         (self.build)(sandbox).prepare().unwrap()
     }
@@ -76,6 +81,7 @@ impl Subject {
         }
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let mark = self.scratch.path().to_str().unwrap();
+        found.extend(self.group.processes().unwrap().into_iter().map(|pid| format!("in the control group {pid}")));
         found.extend(mounts.lines().filter(|line| line.contains(mark)).map(|line| format!("mount {line}")));
         found
     }
@@ -107,6 +113,12 @@ impl Subject {
             assert!(error.remedy().is_some() || error.to_string().contains("SIGILL"), "step {op}, {what}: {error}");
             assert_eq!(self.holdings(), before, "step {op}, {what}");
         }
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        self.group.remove().unwrap();
     }
 }
 
