@@ -18,7 +18,7 @@ pub(crate) enum WaitStatus {
 }
 
 /// What a process and the children it waited for used.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
     /// Processor time in user mode.
     pub(crate) user: Duration,
@@ -26,12 +26,6 @@ pub(crate) struct Usage {
     pub(crate) system: Duration,
     /// The most memory that one process had resident, in bytes.
     pub(crate) peak_resident: u64,
-}
-
-impl Default for Usage {
-    fn default() -> Usage {
-        Usage { user: Duration::ZERO, system: Duration::ZERO, peak_resident: 0 }
-    }
 }
 
 impl From<libc::rusage> for Usage {

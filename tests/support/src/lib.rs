@@ -8,6 +8,7 @@ mod namespace;
 mod pip;
 mod registry;
 mod scratch;
+mod tiny;
 
 pub use base_image::debian_python_base;
 pub use busybox::busybox_root;
@@ -17,3 +18,4 @@ pub use namespace::in_network_namespace;
 pub use pip::{PipAccess, pip_access};
 pub use registry::Registry;
 pub use scratch::{Scratch, fixtures_directory, free_port, repository_root, require_program, require_root};
+pub use tiny::tiny_program;
