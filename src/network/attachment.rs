@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 /// The interface in a container.
 const CONTAINER_INTERFACE: &str = "eth0";
+const INTERFACE_PREFIX: &str = "crcl";
 /// Interface names have at most 15 bytes (`IFNAMSIZ` less the NUL).
 const INTERFACE_NAME_BYTES: usize = 15;
 
@@ -92,7 +93,10 @@ impl Networks {
             Table::open(&record.bridge)?.take_away(&redirects)?;
         }
         let mut route = RouteSocket::open()?;
-        if let Some(link) = route.link(&record.interface)? {
+        // A record that was damaged must not take an interface of the host away.
+        if record.interface.starts_with(INTERFACE_PREFIX)
+            && let Some(link) = route.link(&record.interface)?
+        {
             route.delete_link(link.index)?;
         }
         let _lock = self.lock()?;
@@ -235,7 +239,7 @@ fn configure(namespace: &NetworkNamespace, definition: &Definition, record: &Att
 }
 
 fn interface_name(id: &ContainerId) -> String {
-    let mut name = format!("crcl{id}");
+    let mut name = format!("{INTERFACE_PREFIX}{id}");
     name.truncate(INTERFACE_NAME_BYTES);
     name
 }

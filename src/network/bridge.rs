@@ -48,8 +48,8 @@ impl Definition {
                 .source_error(error)
                 .hint("remove the file to let the network be made anew")
         })?;
-        if definition.version != VERSION || !is_bridge_name(&definition.bridge) {
-            return Err(Error::new(ErrorKind::Corrupt, format!("{} is of another version", path.display()))
+        if definition.version != VERSION || !is_bridge_name(&definition.bridge) || !definition.subnet.is_usable() {
+            return Err(Error::new(ErrorKind::Corrupt, format!("{} is damaged or of another version", path.display()))
                 .hint("remove the file to let the network be made anew"));
         }
         Ok(Some(definition))

@@ -24,6 +24,11 @@ impl Subnet {
         Subnet { address: Ipv4Addr::from_bits(address.to_bits() & mask(prefix)), prefix }
     }
 
+    /// Whether what was read from disk is a subnet that containers can live in.
+    pub(crate) fn is_usable(&self) -> bool {
+        (8..=30).contains(&self.prefix) && *self == Subnet::new(self.address, self.prefix)
+    }
+
     /// The fixed bits as an address: `255.255.240.0`.
     pub(crate) fn mask(&self) -> Ipv4Addr {
         Ipv4Addr::from_bits(mask(self.prefix))
@@ -62,7 +67,7 @@ impl fmt::Display for Subnet {
 }
 
 fn mask(prefix: u8) -> u32 {
-    u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
+    u32::MAX.checked_shl(32u32.saturating_sub(u32::from(prefix))).unwrap_or(0)
 }
 
 /// A private subnet (RFC 1918) that overlaps none of `taken`; the search begins at a place that depends on `network`, so

@@ -184,10 +184,11 @@ fn a_damaged_definition_is_named() {
         let engine = Engine::new();
         let path = engine.scratch.path().join("root/networks/default.json");
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        for damage in [
-            "{",
-            "{\"version\":1,\"bridge\":\"eth0\",\"mac\":[0,0,0,0,0,0],\"subnet\":{\"address\":\"1.2.3.4\",\"prefix\":99},\"mtu\":1}",
-        ] {
+        let other = |bridge: &str, prefix: u8| {
+            let subnet = format!(r#"{{"address":"10.77.0.0","prefix":{prefix}}}"#);
+            format!(r#"{{"version":1,"bridge":"{bridge}","mac":[2,0,0,0,0,0],"subnet":{subnet},"mtu":1500}}"#)
+        };
+        for damage in ["{".to_owned(), other("eth0", 20), other("coracle0", 99), other("coracle0", 12)] {
             std::fs::write(&path, damage).unwrap();
             let namespace = NetworkNamespace::create().unwrap();
             let error = engine.networks.attach(&namespace, &ContainerId::random().unwrap(), &[]).unwrap_err();
