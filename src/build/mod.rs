@@ -1,6 +1,7 @@
 //! Images from Dockerfiles and from the typed builder.
 
 mod dockerfile;
+mod host;
 
 /// Parses any bytes as a Dockerfile and expands what it read.
 #[cfg(fuzzing)]

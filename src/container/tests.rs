@@ -192,3 +192,21 @@ fn the_log_is_rotated_and_followed_without_a_gap() {
     assert_eq!(lines, expected);
     container.remove().unwrap();
 }
+
+#[test]
+fn a_keeper_is_small() {
+    let ground = Ground::new();
+    let container = ground.container("sleep 1000").detach().unwrap();
+    let pid = std::fs::read_to_string(ground.services.containers().join(container.id().as_str()).join("pid")).unwrap();
+    let keeper = pid.trim().split_once(' ').unwrap().1.to_owned();
+    let rollup = std::fs::read_to_string(format!("/proc/{keeper}/smaps_rollup")).unwrap();
+    eprintln!("{rollup}");
+    let private: u64 = rollup
+        .lines()
+        .filter(|line| line.starts_with("Private_"))
+        .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .sum();
+    container.stop(Duration::ZERO).unwrap();
+    container.remove().unwrap();
+    assert!(private <= 150, "{private} KiB");
+}

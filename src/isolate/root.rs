@@ -112,6 +112,13 @@ fn lower_overlay(
     if user_namespace {
         let key = plan.text("userxattr");
         plan.push(OpCode::FilesystemFlag, &[context.into(), key], "use user.* attributes in the overlay");
+    } else {
+        // The kernel's own default may be on: a layer must hold whole files, not references into lower ones.
+        for key in ["metacopy", "redirect_dir"] {
+            let (key, value) = (plan.text(key), plan.text("off"));
+            let what = "switch off what makes layers depend on each other";
+            plan.push(OpCode::FilesystemOption, &[context.into(), key, value], what);
+        }
     }
     plan.push(OpCode::MountFilesystem, &[context.into(), NO_DEVICES, mount.into()], "mount the overlay")
         .hint(libc::EINVAL, UPPER_HINT)
@@ -142,6 +149,8 @@ fn lower_overlay_by_path(
     }
     if user_namespace {
         options.extend_from_slice(b",userxattr");
+    } else {
+        options.extend_from_slice(b",metacopy=off,redirect_dir=off");
     }
     if options.len() > PAGE_LIMIT {
         return Err(Error::new(

@@ -129,6 +129,4 @@ pub struct KeeperOrders {
     pub farewell: u32,
     /// Its size in bytes.
     pub farewell_size: u32,
-    /// 0.
-    pub padding: u32,
 }

@@ -60,7 +60,6 @@ impl Sandbox {
             remove,
             farewell,
             farewell_size: task.farewell.len() as u32,
-            padding: 0,
         };
         for descriptor in task.held {
             keep(Some(descriptor));
@@ -86,7 +85,7 @@ impl KeeperOrders {
         let descriptors =
             [self.cgroup, self.streams[0], self.streams[1], self.log_directory, self.directory, self.oom_file];
         descriptors.iter().for_each(|number| bytes.extend_from_slice(&number.to_ne_bytes()));
-        let rest = [self.remove, self.farewell, self.farewell_size, self.padding];
+        let rest = [self.remove, self.farewell, self.farewell_size];
         rest.iter().for_each(|number| bytes.extend_from_slice(&number.to_ne_bytes()));
         bytes
     }
@@ -110,7 +109,6 @@ mod tests {
             remove: 10,
             farewell: 11,
             farewell_size: 12,
-            padding: 0,
         };
         let bytes = orders.to_bytes();
         assert_eq!(bytes.len(), size_of::<KeeperOrders>());
