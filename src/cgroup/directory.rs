@@ -133,10 +133,7 @@ impl Directory {
         enter(&current)?;
         let mut levels = vec![(String::new(), current.children()?)];
         while let Some((_, children)) = levels.last_mut() {
-            let below = match children.pop() {
-                Some(name) => Some((current.child(&name), name)),
-                None => None,
-            };
+            let below = children.pop().map(|name| (current.child(&name), name));
             match below {
                 Some((Err(error), _)) if is_gone(&error) => {}
                 Some((child, name)) => {
