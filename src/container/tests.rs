@@ -1,5 +1,7 @@
 //! Whole containers, attached and detached, in stores and networks of their own. They need root and a static busybox.
 
+mod network;
+
 use super::*;
 use crate::cgroup::Limits;
 use crate::launch::ExitStatus;
@@ -49,9 +51,10 @@ fn busybox_image(services: &Services) -> StoredImage {
     let bin = snapshot.upper().join("bin");
     std::fs::create_dir(&bin).unwrap();
     std::fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
-    for name in
-        ["sh", "cat", "ls", "id", "sleep", "echo", "head", "tr", "dd", "hostname", "touch", "env", "yes", "kill"]
-    {
+    for name in [
+        "sh", "cat", "ls", "id", "sleep", "echo", "head", "tr", "dd", "hostname", "touch", "env", "yes", "kill",
+        "tail", "mkdir",
+    ] {
         std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
     }
     let layer = store.layers().commit(snapshot).unwrap().unwrap();
