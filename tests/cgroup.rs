@@ -379,22 +379,22 @@ fn without_rights_limits_are_refused_and_their_absence_is_not() {
     group.remove().unwrap();
 }
 
-/// A group in every hierarchy that belongs to nobody, with a group `host` below it for the program itself.
+/// A group in every hierarchy that belongs to nobody, and the groups that the program itself is put into.
 struct Delegated {
     whole: Scratch,
     hosts: Vec<PathBuf>,
 }
 
-fn delegate() -> Delegated {
+/// `divided`: the program sits in a group `host` of its own, else in the delegated group itself.
+fn delegate(divided: bool) -> Delegated {
     let whole = scratch(Limits::new());
     let mut hosts = Vec::new();
     for directory in whole.group.directories() {
         let unified = directory.join("cgroup.kill").exists();
-        if unified {
-            std::fs::write(directory.join("cgroup.subtree_control"), "+memory +pids +cpu").unwrap();
+        let host = if divided { directory.join("host") } else { directory.clone() };
+        if divided {
+            std::fs::create_dir(&host).unwrap();
         }
-        let host = directory.join("host");
-        std::fs::create_dir(&host).unwrap();
         let files: &[&str] = if unified {
             &["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]
         } else {
@@ -412,7 +412,7 @@ fn delegate() -> Delegated {
 #[test]
 fn a_delegated_group_gives_an_ordinary_user_limits() {
     if !is_nobody() {
-        let delegated = delegate();
+        let delegated = delegate(true);
         again_as_nobody("a_delegated_group_gives_an_ordinary_user_limits", Some(&delegated));
         assert!(delegated.whole.group.processes().unwrap().is_empty());
         return;
@@ -426,4 +426,34 @@ fn a_delegated_group_gives_an_ordinary_user_limits() {
     assert_eq!(stats.memory.limit, Some(Memory::mib(32)));
     scratch.group.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
+
+#[test]
+fn a_delegated_group_that_holds_its_user_gives_limits_in_version_1_only() {
+    if !is_nobody() {
+        let delegated = delegate(false);
+        return again_as_nobody(
+            "a_delegated_group_that_holds_its_user_gives_limits_in_version_1_only",
+            Some(&delegated),
+        );
+    }
+    let limits = Limits::new().memory(Memory::mib(32)).pids(5);
+    let name = unique();
+    match Cgroup::create(&name, &limits, Policy::Strict) {
+        Ok((group, _)) => {
+            let scratch = Scratch { group, name };
+            assert!(!scratch.unified());
+            assert_eq!(scratch.group.stats().unwrap().pids.limit, Some(5));
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            assert!(error.to_string().contains("holds processes itself"), "{error}");
+            assert!(error.remedy().unwrap().contains("DelegateSubgroup="), "{error}");
+            assert!(Path::new("/sys/fs/cgroup/cgroup.controllers").exists(), "only version 2 has this rule: {error}");
+            // Nothing was asked for: the group goes without the controllers, and is left without a trace.
+            let (group, _) = Cgroup::create(&name, &Limits::new(), Policy::Strict).unwrap();
+            assert_eq!(group.stats().unwrap_err().kind(), ErrorKind::Unsupported);
+            group.remove().unwrap();
+        }
+    }
 }
