@@ -15,7 +15,8 @@ pub(crate) struct Privileges {
     /// Resource number, soft and hard limit.
     pub(crate) limits: Vec<(u32, u64, u64)>,
     pub(crate) no_new_privileges: bool,
-    pub(crate) die_with_parent: bool,
+    /// Whether it dies with its parent, and looks at the socket to it (1) or not (0).
+    pub(crate) die_with_parent: Option<u32>,
 }
 
 /// Gives up everything else.
@@ -41,9 +42,9 @@ pub(crate) fn lower_privileges(plan: &mut Builder, privileges: &Privileges) {
         .hint(libc::EINVAL, "the id is not mapped in the user namespace");
     plan.push(OpCode::SetCapabilities, &[low, high, low, high, 0, 0], "set capabilities")
         .hint(libc::EPERM, "a capability was asked for that this process does not have");
-    if privileges.die_with_parent {
+    if let Some(look) = privileges.die_with_parent {
         // A change of ids clears it.
-        plan.push(OpCode::DieWithParent, &[1], "tie the payload's life to the host's");
+        plan.push(OpCode::DieWithParent, &[look], "tie the payload's life to the host's");
     }
     if privileges.no_new_privileges {
         plan.push(OpCode::NoNewPrivileges, &[], "set no_new_privs");

@@ -33,7 +33,8 @@ pub(crate) struct KeeperTask {
 
 impl Sandbox {
     /// Starts it under a keeper; returns the number of its first process once the command is executed.
-    pub(crate) fn detach(self, task: KeeperTask) -> Result<i32> {
+    pub(crate) fn detach(mut self, task: KeeperTask) -> Result<i32> {
+        self.kept = true;
         let launcher = match &self.launcher {
             Some(launcher) => launcher.clone(),
             None => Launcher::shared()?,

@@ -136,7 +136,7 @@ impl Sandbox {
         plan.push(OpCode::ResetAffinity, &[], "reset the processor affinity").tolerate(Tolerate::UNKNOWN);
         plan.push(OpCode::Umask, &[0], "reset the umask");
         if self.die_with_parent {
-            plan.push(OpCode::DieWithParent, &[1], "tie the container's life to the host's");
+            plan.push(OpCode::DieWithParent, &[u32::from(!self.kept)], "tie the container's life to the host's");
         }
         plan.push(OpCode::NewSession, &[], "start a new session");
         // The host's keys are not the container's. A kernel without keyrings has none to share, and an outer filter that
@@ -165,7 +165,7 @@ impl Sandbox {
         let at_clone = if self.id_map.is_some() {
             unshare_as_user(plan, namespaces as u32);
             if self.die_with_parent {
-                plan.push(OpCode::DieWithParent, &[1], "tie the container's life to the host's");
+                plan.push(OpCode::DieWithParent, &[u32::from(!self.kept)], "tie the container's life to the host's");
             }
             0
         } else {
@@ -228,7 +228,7 @@ impl Sandbox {
             capabilities: self.capabilities,
             limits: self.limits.clone(),
             no_new_privileges: self.no_new_privileges,
-            die_with_parent: self.die_with_parent,
+            die_with_parent: self.die_with_parent.then_some(u32::from(!self.kept)),
         };
         lower_privileges(plan, &privileges);
         plan.phase(Phase::Park);

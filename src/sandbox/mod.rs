@@ -54,6 +54,8 @@ pub struct Sandbox {
     id_map: Option<IdMap>,
     init: bool,
     die_with_parent: bool,
+    /// A keeper stands between: it is the parent to die with, and the host may go.
+    kept: bool,
     launcher: Option<Arc<Launcher>>,
 }
 
@@ -113,6 +115,7 @@ impl Sandbox {
             id_map: None,
             init: false,
             die_with_parent: true,
+            kept: false,
             launcher: None,
         }
     }
