@@ -457,3 +457,29 @@ fn a_delegated_group_that_holds_its_user_gives_limits_in_version_1_only() {
         }
     }
 }
+
+#[test]
+fn io_weight_is_written_or_named() {
+    let name = unique();
+    let limits = Limits::new().io_weight(1090);
+    let (group, unenforced) = Cgroup::create(&name, &limits, Policy::BestEffort).unwrap();
+    let scratch = Scratch { group, name };
+    assert!(scratch.group.stats().unwrap().io.is_some());
+    let directories = scratch.group.directories();
+    let has = |file: &str| directories.iter().any(|directory| directory.join(file).exists());
+    if has("io.weight") {
+        assert_eq!(scratch.file(&["io.weight"]), "default 1090");
+    } else if has("blkio.bfq.weight") || has("io.bfq.weight") {
+        assert_eq!(scratch.file(&["blkio.bfq.weight", "io.bfq.weight"]).trim_start_matches("default "), "190");
+    } else {
+        let named: Vec<&str> = unenforced.iter().map(|limit| limit.limit.as_str()).collect();
+        assert_eq!(named, ["io_weight"]);
+        let error = Cgroup::create(&unique(), &limits, Policy::Strict).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.remedy()),
+            (ErrorKind::Unsupported, Some("load the bfq scheduler: modprobe bfq"))
+        );
+        return;
+    }
+    assert_eq!(unenforced, []);
+}
