@@ -1,7 +1,12 @@
 //! One test for each class of holes that container engines have had: each fails on a naive implementation.
 
+#[path = "support/busybox.rs"]
+mod busybox;
+#[path = "support/program.rs"]
+mod program;
+
+use busybox::busybox_root;
 use coracle::{Exit, ExitStatus, Root, Sandbox, Stream};
-use coracle_test_support::busybox_root;
 use nix::fcntl::{AT_FDCWD, FcntlArg, RenameFlags, fcntl, renameat2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use std::fs;
@@ -70,7 +75,7 @@ fn the_program_behind_a_container_is_sealed_memory_and_never_the_host() {
     let program = PathBuf::from(format!("/proc/{}/exe", process.pid()));
     assert_eq!(fs::read_link(&program).unwrap(), Path::new("/memfd:coracle-stage (deleted)"));
     assert!(fs::File::options().write(true).open(&program).is_err());
-    let seals = fcntl(&fs::File::open(&program).unwrap(), FcntlArg::F_GET_SEALS).unwrap();
+    let seals = fcntl(fs::File::open(&program).unwrap(), FcntlArg::F_GET_SEALS).unwrap();
     let needed = libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
     assert_eq!(seals & needed, needed);
 }

@@ -2,8 +2,13 @@
 //!
 //! Each test runs itself once more as a process of its own, whose state it may change.
 
+#[path = "support/busybox.rs"]
+mod busybox;
+#[path = "support/program.rs"]
+mod program;
+
+use busybox::busybox_root;
 use coracle::{ExitStatus, Root, Sandbox, Stream};
-use coracle_test_support::busybox_root;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::Pid;

@@ -3,15 +3,18 @@
 
 #![allow(unsafe_code)]
 
+#[path = "support/tiny.rs"]
+mod tiny;
+
 use coracle::cgroup::{Cgroup, Limits, Policy};
 use coracle::{EnvVar, ExitStatus, Memory, NetworkMode, Root, Sandbox};
-use coracle_test_support::tiny_program;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tiny::tiny_program;
 
 const THREADS: usize = 64;
 const STARTS: usize = 10_000;

@@ -4,10 +4,10 @@
 mod tests {
     use super::super::super::scripted::{Arrived, Script, Server};
     use super::super::super::{Credentials, Registry};
+    use super::super::scratch::Scratch;
     use super::super::{Bytes, Place, hasty};
     use crate::ErrorKind;
     use crate::spec::MediaType;
-    use coracle_test_support::Scratch;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 

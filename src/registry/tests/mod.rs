@@ -1,15 +1,25 @@
 //! Whole pulls and pushes: against a registry that misbehaves, and against Debian's.
 
 mod access;
+#[path = "../../../tests/support/registry.rs"]
+mod debian;
 mod hostile;
+#[path = "../../../tests/support/http.rs"]
+mod http;
+#[path = "../../../tests/support/namespace.rs"]
+mod namespace;
+#[path = "../../../tests/support/program.rs"]
+mod program;
 mod real;
+#[path = "../../../tests/support/scratch.rs"]
+mod scratch;
 
 use super::{PullEvent, Registry, RegistryOptions};
 use crate::spec::{Descriptor, ImageConfig, Manifest, MediaType};
 use crate::store::{Store, StoredImage};
 use crate::value::{Digest, Platform, Reference};
 use crate::{Error, Result};
-use coracle_test_support::Scratch;
+use scratch::Scratch;
 use std::io::Write;
 use std::time::Duration;
 

@@ -5,12 +5,15 @@ mod tests {
     use super::super::super::session::Session;
     use super::super::super::transport::{Body, Request};
     use super::super::super::{Credentials, PullEvent, PushEvent, Registry};
+    use super::super::debian::Registry as Debian;
+    use super::super::namespace::in_network_namespace;
+    use super::super::program::require_program;
+    use super::super::scratch::Scratch;
     use super::super::{Bytes, Place, hasty, noise, registry};
     use crate::ErrorKind;
     use crate::spec::MediaType;
     use crate::store::StoredImage;
     use crate::value::{Digest, Reference};
-    use coracle_test_support::{Registry as Debian, Scratch, in_network_namespace, require_program};
     use std::path::Path;
     use std::process::{Child, Command, Stdio};
     use std::time::Duration;

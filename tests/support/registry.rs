@@ -1,11 +1,13 @@
 //! Debian's docker-registry on loopback, with storage of its own.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::{Scratch, free_port, http_get_until, require_program};
+use super::http::http_get_until;
+use super::program::require_program;
+use super::scratch::Scratch;
 
 /// A registry that lives as long as this value.
 pub struct Registry {
@@ -89,18 +91,28 @@ fn configuration(address: SocketAddr, storage: &Path, users: Option<&Path>) -> S
     text
 }
 
+/// A port of 127.0.0.1 that nobody listens on now.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of loopback is free");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::http::http_get;
+    use super::super::namespace::in_network_namespace;
     use super::*;
-    use crate::{http_get, in_network_namespace};
 
     #[test]
     fn a_registry_answers_in_a_private_network_and_asks_for_the_password() {
         in_network_namespace(|| {
             let open = Registry::start();
-            assert_eq!(http_get(open.address(), "/v2/").expect("an answer").status, 200);
+            let answer = http_get(open.address(), "/v2/").expect("an answer");
+            assert_eq!((answer.status, answer.text().as_str()), (200, "{}"), "{}", answer.head);
+            assert!(open.storage().starts_with(open.scratch.path()));
             // The bcrypt hash of "secret".
             let hash = "$2y$05$eX2vW2rFmO3Vv0wP5Tq3UOe7oH2G3v5uGZlE8oQ9aX5p0a2mQk0yS";
+            drop(open);
             let closed = Registry::start_with_user("ann", hash);
             assert_eq!(http_get(closed.address(), "/v2/").expect("an answer").status, 401);
         });

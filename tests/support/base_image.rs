@@ -6,7 +6,8 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{fixtures_directory, require_program, require_root};
+use super::namespace::require_root;
+use super::program::require_program;
 
 const PACKAGES: &str = "python3,python3-pip,python-is-python3,ca-certificates";
 
@@ -66,4 +67,17 @@ fn machine_sources() -> Vec<PathBuf> {
         .filter(|file| std::fs::read_to_string(file).is_ok_and(|text| text.contains("bookworm")))
         .take(1)
         .collect()
+}
+
+/// The top of the repository.
+pub fn repository_root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where costly fixtures are kept between runs: `target/test-fixtures`.
+fn fixtures_directory() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository_root().join("target"), PathBuf::from);
+    let directory = target.join("test-fixtures");
+    std::fs::create_dir_all(&directory).expect("the fixtures directory can be made");
+    directory
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::Scratch;
+use super::scratch::Scratch;
 
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 const CONFIGURATION: &str = "/etc/pip.conf";

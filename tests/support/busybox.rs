@@ -11,7 +11,7 @@ pub fn busybox_root(root: &Path) {
     ];
     let bin = root.join("bin");
     std::fs::create_dir_all(&bin).expect("a directory can be made");
-    let program = crate::require_program("busybox", "busybox-static");
+    let program = super::program::require_program("busybox", "busybox-static");
     std::fs::copy(program, bin.join("busybox")).expect("busybox can be copied");
     for name in APPLETS {
         std::os::unix::fs::symlink("busybox", bin.join(name)).expect("a link can be made");
