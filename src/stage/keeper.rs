@@ -28,8 +28,11 @@ pub(crate) fn run(program: &mut Program) -> ! {
         process::exit(4);
     }
     let orders = program.orders();
-    let ended = match start(program, &orders) {
-        Ok(signals) => serve(program, &orders, signals),
+    // The log first: a payload whose output has nowhere to go must not run.
+    let log = Log::open(orders.log_directory, orders.log_limit, orders.log_files);
+    let started = log.and_then(|log| Ok((log, start(program, &orders)?)));
+    let ended = match started {
+        Ok((mut log, signals)) => serve(program, &orders, &mut log, signals),
         Err(errno) => {
             program.recorder().errno.store(errno, Ordering::Relaxed);
             program.recorder().state.store(State::FAULTED, Ordering::Release);
@@ -86,9 +89,8 @@ fn start(program: &mut Program, orders: &KeeperOrders) -> Result<i32, Errno> {
 }
 
 /// Copies output until the container has ended; whether its end could be recorded.
-fn serve(program: &Program, orders: &KeeperOrders, signals: i32) -> bool {
+fn serve(program: &Program, orders: &KeeperOrders, log: &mut Log, signals: i32) -> bool {
     let mut sources = [Source::new(orders.streams[0], b"stdout"), Source::new(orders.streams[1], b"stderr")];
-    let Ok(mut log) = Log::open(orders.log_directory, orders.log_limit, orders.log_files) else { return false };
     let mut recorded = 0;
     close(program.header().status as i32);
     loop {
@@ -98,7 +100,7 @@ fn serve(program: &Program, orders: &KeeperOrders, signals: i32) -> bool {
         }
         wait_for_something(&sources, signals);
         for source in &mut sources {
-            source.read(&mut log);
+            source.read(log);
         }
         drain_signals(signals);
         if let Some(end) = find_end(program, orders) {
@@ -106,7 +108,7 @@ fn serve(program: &Program, orders: &KeeperOrders, signals: i32) -> bool {
             // outside has got hold of one and goes on writing.
             for source in &mut sources {
                 for _ in 0..LAST_READS {
-                    if !source.read(&mut log) {
+                    if !source.read(log) {
                         break;
                     }
                 }
@@ -141,6 +143,11 @@ fn find_end(program: &Program, orders: &KeeperOrders) -> Option<End> {
         // SAFETY: siginfo_t has 128 bytes.
         let found = unsafe { call!(WAITID, P_ALL, 0, info.as_mut_ptr(), WEXITED | WNOHANG | WNOWAIT, 0) };
         let (code, pid, status) = (info[2], info[4], info[6]);
+        if found == Err(ECHILD) {
+            // Nobody is left, and the container's end was never seen.
+            let unknown = End { unknown: true, ..end(program, orders, CLD_EXITED, 0, ([0; 2], 0)) };
+            return Some(unknown);
+        }
         if found.is_err() || pid == 0 {
             return None;
         }
@@ -169,7 +176,7 @@ fn end(program: &Program, orders: &KeeperOrders, code: i32, status: i32, usage: 
         _ => Some((0, recorder.op.load(Ordering::Relaxed))),
     };
     let (processor, peak_resident) = usage;
-    End { status: raw, out_of_memory: out_of_memory(orders.oom_file), fault, processor, peak_resident }
+    End { status: raw, unknown: false, out_of_memory: out_of_memory(orders.oom_file), fault, processor, peak_resident }
 }
 
 /// What the process used: waitid leaves the usage of a zombie it does not reap out, so it is read while reaping is

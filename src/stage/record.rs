@@ -9,6 +9,8 @@ use super::text::Text;
 pub(crate) struct End {
     /// The wait status: code in bits 8 to 15, signal in bits 0 to 6.
     pub(crate) status: u32,
+    /// Whether nobody knows how it ended.
+    pub(crate) unknown: bool,
     pub(crate) out_of_memory: bool,
     /// The errno and the operation, where it never started.
     pub(crate) fault: Option<(i32, u32)>,
@@ -32,6 +34,9 @@ pub(crate) fn ended(directory: i32, end: &End) -> Result<(), Errno> {
     let mut text = Text::<512>::new();
     text.push(b"{\"version\":1,\"status\":").number(u64::from(end.status));
     text.push(b",\"oom_killed\":").push(if end.out_of_memory { b"true" } else { b"false" });
+    if end.unknown {
+        text.push(b",\"unknown\":true");
+    }
     if let Some((errno, op)) = end.fault {
         text.push(b",\"fault_errno\":").number(errno as u64).push(b",\"fault_operation\":").number(u64::from(op));
     }
