@@ -9,6 +9,7 @@ mod program;
 
 use busybox::busybox_root;
 use coracle::{ExitStatus, Root, Sandbox, Stream};
+use nix::mount::MsFlags;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::Pid;
@@ -149,4 +150,29 @@ fn a_host_that_waits_for_every_child_takes_nothing_away() {
         assert_eq!(failed.kind(), coracle::ErrorKind::Exec);
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
+}
+
+/// What is mounted on top of the host's root takes the place of the old root when that is unmounted, and `..` would
+/// lead there.
+#[test]
+fn mounts_on_top_of_the_hosts_root_lead_nowhere() {
+    if !alone("mounts_on_top_of_the_hosts_root_lead_nowhere") {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    busybox_root(root.path());
+    // This thread's own mount namespace: the launch thread, which it starts, inherits it.
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+    let nothing = None::<&str>;
+    nix::mount::mount(nothing, "/", nothing, MsFlags::MS_PRIVATE | MsFlags::MS_REC, nothing).unwrap();
+    for _ in 0..3 {
+        nix::mount::mount(Some("none"), "/", Some("tmpfs"), MsFlags::empty(), nothing).unwrap();
+    }
+    for init in [false, true] {
+        let text =
+            printed(sandbox(root.path(), "ls /.. /../.. ; cd /..; ls; cut -d' ' -f5 /proc/self/mountinfo").init(init));
+        let listing = "bin\ndev\nproc\nsys\n";
+        let expected = format!("/..:\n{listing}\n/../..:\n{listing}{listing}/\n/proc\n/dev\n");
+        assert!(text.starts_with(&expected), "{text}");
+    }
 }

@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What the floor is to build.
 pub struct Floor {
@@ -12,7 +12,6 @@ pub struct Floor {
     full: bool,
     namespaces: u64,
     filter: Vec<u8>,
-    tasks: Vec<OwnedFd>,
     capabilities: u64,
 }
 
@@ -45,18 +44,25 @@ impl Floor {
             full: false,
             namespaces: namespaces as u64,
             filter: Vec::new(),
-            tasks: Vec::new(),
             capabilities: 0xa80425fb,
         }
     }
 
-    /// With all mounts and masks, the given filter (8 bytes an instruction), in the control groups of these files.
-    pub fn full(self, filter: Vec<u8>, tasks: Vec<OwnedFd>) -> Floor {
-        Floor { full: true, filter, tasks, ..self }
+    /// With all mounts and masks, the given filter (8 bytes an instruction), in control groups with limits.
+    pub fn full(self, filter: Vec<u8>) -> Floor {
+        Floor { full: true, filter, ..self }
     }
 
     /// One start to its end.
     pub fn run(&self) {
+        let groups = if self.full { groups() } else { Vec::new() };
+        let tasks: Vec<OwnedFd> = groups.iter().map(|group| limit(group)).collect();
+        self.start(&tasks);
+        drop(tasks);
+        groups.iter().for_each(|group| std::fs::remove_dir(group).unwrap());
+    }
+
+    fn start(&self, tasks: &[OwnedFd]) {
         let stack = Stack::new();
         let mut pidfd = -1i32;
         let arguments = CloneArguments {
@@ -68,7 +74,7 @@ impl Floor {
             ..CloneArguments::default()
         };
         // SAFETY: the child runs `child` on a stack of its own while this thread is suspended; it ends by exec or exit.
-        let pid = unsafe { clone_into(&arguments, self) };
+        let pid = unsafe { clone_into(&arguments, &Order { floor: self, tasks }) };
         assert!(pid > 0, "clone: {}", std::io::Error::from_raw_os_error(-pid as i32));
         // SAFETY: the kernel has just made the descriptor.
         let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
@@ -100,7 +106,7 @@ impl Drop for Stack {
 }
 
 #[cfg(target_arch = "x86_64")]
-unsafe fn clone_into(arguments: &CloneArguments, floor: &Floor) -> isize {
+unsafe fn clone_into(arguments: &CloneArguments, order: &Order<'_>) -> isize {
     let result: isize;
     // SAFETY: one system call in the parent; the child begins on the new stack and calls what does not return.
     unsafe {
@@ -108,7 +114,7 @@ unsafe fn clone_into(arguments: &CloneArguments, floor: &Floor) -> isize {
             "syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r12", "call {child}", "ud2", "2:",
             child = sym child,
             inlateout("rax") libc::SYS_clone3 as isize => result,
-            in("rdi") arguments, in("rsi") size_of::<CloneArguments>(), in("r12") floor,
+            in("rdi") arguments, in("rsi") size_of::<CloneArguments>(), in("r12") order,
             lateout("rcx") _, lateout("r11") _,
         );
     }
@@ -116,7 +122,7 @@ unsafe fn clone_into(arguments: &CloneArguments, floor: &Floor) -> isize {
 }
 
 #[cfg(target_arch = "aarch64")]
-unsafe fn clone_into(arguments: &CloneArguments, floor: &Floor) -> isize {
+unsafe fn clone_into(arguments: &CloneArguments, order: &Order<'_>) -> isize {
     let result: isize;
     // SAFETY: as on x86_64.
     unsafe {
@@ -124,19 +130,50 @@ unsafe fn clone_into(arguments: &CloneArguments, floor: &Floor) -> isize {
             "svc 0", "cbnz x0, 2f", "mov x29, #0", "mov x0, x20", "bl {child}", "brk #0", "2:",
             child = sym child,
             in("x8") libc::SYS_clone3, inlateout("x0") arguments as *const _ as isize => result,
-            in("x1") size_of::<CloneArguments>(), in("x20") floor, lateout("x30") _,
+            in("x1") size_of::<CloneArguments>(), in("x20") order, lateout("x30") _,
         );
     }
     result
 }
 
-unsafe extern "C" fn child(floor: *const Floor) -> ! {
+/// What the child is handed.
+struct Order<'a> {
+    floor: &'a Floor,
+    tasks: &'a [OwnedFd],
+}
+
+/// The `coracle-bench/floor` group of every hierarchy that the limits need, made.
+fn groups() -> Vec<PathBuf> {
+    let top = Path::new("/sys/fs/cgroup");
+    let hierarchies = ["memory", "pids", "cpu", "cpuacct", "blkio"].map(|name| top.join(name));
+    let groups: Vec<PathBuf> = hierarchies.iter().map(|path| path.join("coracle-bench/floor")).collect();
+    for group in &groups {
+        std::fs::create_dir_all(group).unwrap();
+    }
+    groups
+}
+
+/// Writes the limits of the group, and opens its `tasks`.
+fn limit(group: &Path) -> OwnedFd {
+    let limits: &[(&str, &str)] = match group.iter().nth(4).and_then(|name| name.to_str()) {
+        Some("memory") => &[("memory.limit_in_bytes", "268435456")],
+        Some("pids") => &[("pids.max", "64")],
+        Some("cpu") => &[("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "50000")],
+        _ => &[],
+    };
+    for (file, value) in limits {
+        std::fs::write(group.join(file), value).unwrap();
+    }
+    std::fs::File::options().write(true).open(group.join("tasks")).unwrap().into()
+}
+
+unsafe extern "C" fn child(order: *const Order<'_>) -> ! {
     // SAFETY: the parent is suspended and keeps the value.
     unsafe {
-        let floor = &*floor;
-        build(floor);
+        let Order { floor, tasks } = *order;
+        build(floor, tasks);
         let arguments = [c"/bin/exit".as_ptr(), std::ptr::null()];
-        let environment = [std::ptr::null()];
+        let environment = [std::ptr::null::<libc::c_char>()];
         libc::syscall(libc::SYS_close_range, 3, u32::MAX, 4);
         libc::syscall(libc::SYS_execve, c"/bin/exit".as_ptr(), arguments.as_ptr(), environment.as_ptr());
         libc::_exit(99)
@@ -155,10 +192,10 @@ unsafe fn check(step: i32, result: i64) -> i32 {
 const EMPTY: &CStr = c"";
 const AT_EMPTY_PATH: i32 = libc::AT_EMPTY_PATH;
 
-unsafe fn build(floor: &Floor) {
+unsafe fn build(floor: &Floor, tasks: &[OwnedFd]) {
     // SAFETY: every text is NUL-terminated, every structure live.
     unsafe {
-        for tasks in &floor.tasks {
+        for tasks in tasks {
             check(10, libc::syscall(libc::SYS_write, tasks.as_raw_fd(), c"0".as_ptr(), 1));
         }
         check(11, libc::syscall(libc::SYS_unshare, libc::CLONE_NEWCGROUP));
@@ -207,7 +244,8 @@ unsafe fn mount_all(root: i32) {
         }
         attach(devices, root, c"dev");
         let nodes = mount(c"tmpfs", &[(c"mode", c"755"), (c"size", c"4k")], libc::MOUNT_ATTR_NOSUID);
-        let names = [(c"null", 3), (c"zero", 5), (c"full", 7), (c"random", 8), (c"urandom", 9), (c"tty", 0x500 - 0x100)];
+        let names =
+            [(c"null", 3), (c"zero", 5), (c"full", 7), (c"random", 8), (c"urandom", 9), (c"tty", 0x500 - 0x100)];
         for (name, minor) in names {
             let (mode, file) = (libc::S_IFCHR | 0o666, libc::S_IFREG | 0o666);
             check(22, libc::syscall(libc::SYS_mknodat, nodes, name.as_ptr(), mode, 0x100 + minor));
@@ -223,6 +261,10 @@ unsafe fn mount_all(root: i32) {
         let system = mount(c"sysfs", &[], nodev | libc::MOUNT_ATTR_RDONLY);
         attach(system, root, c"sys");
         for name in [c"bus", c"fs", c"irq", c"sys", c"sysrq-trigger"] {
+            let mut stat: libc::stat = std::mem::zeroed();
+            if libc::syscall(libc::SYS_newfstatat, proc, name.as_ptr(), &raw mut stat, 0) != 0 {
+                continue;
+            }
             let one = open_tree(proc, name, libc::AT_RECURSIVE);
             attributes(one, AT_EMPTY_PATH | libc::AT_RECURSIVE, libc::MOUNT_ATTR_RDONLY, 0);
             attach(one, proc, name);
@@ -317,7 +359,8 @@ unsafe fn attributes(mount: i32, flags: i32, set: u64, propagation: u64) {
 unsafe fn loopback_up() {
     // SAFETY: ifreq is plain data.
     unsafe {
-        let socket = check(60, libc::syscall(libc::SYS_socket, libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0));
+        let socket =
+            check(60, libc::syscall(libc::SYS_socket, libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0));
         let mut request: libc::ifreq = std::mem::zeroed();
         request.ifr_name[0] = b'l' as libc::c_char;
         request.ifr_name[1] = b'o' as libc::c_char;

@@ -25,7 +25,9 @@ const NOSUID_NODEV_NOEXEC: u32 = NOSUID_NOEXEC | libc::MOUNT_ATTR_NODEV as u32;
 /// Device files do not work in /dev itself: each is a mount of its own, so that a container that may make device files
 /// (CAP_MKNOD is among the default capabilities) has no place where one of them would open. In a user namespace none
 /// can be made: the host's are bound.
-pub(crate) fn lower_devices(plan: &mut Builder, root: Slot, user_namespace: bool, shared_memory: u64) {
+///
+/// Returns the slot of a file system of the engine's own from which files can be bound.
+pub(crate) fn lower_devices(plan: &mut Builder, root: Slot, user_namespace: bool, shared_memory: u64) -> Slot {
     let attributes = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_STRICTATIME) as u32;
     let devices = mount_with(plan, "tmpfs", &[("mode", "755"), ("size", "65536k")], attributes, "mount tmpfs on /dev");
     for (name, target) in LINKS {
@@ -38,12 +40,14 @@ pub(crate) fn lower_devices(plan: &mut Builder, root: Slot, user_namespace: bool
     }
     let target = open_mount_point(plan, root, "/dev");
     plan.push(OpCode::Attach, &[devices.into(), target.into()], "attach /dev");
-    let nodes = if user_namespace { open_host_devices(plan) } else { make_devices(plan) };
+    let kit = lower_kit(plan, devices, !user_namespace);
+    let nodes = if user_namespace { open_host_devices(plan) } else { kit };
     for (name, ..) in DEVICES {
         let text = plan.text(name);
         plan.push(OpCode::BindFile, &[devices.into(), text, nodes.into()], format!("bind /dev/{name}"));
     }
     mount_below(plan, devices, user_namespace, shared_memory);
+    kit
 }
 
 fn open_host_devices(plan: &mut Builder) -> Slot {
@@ -54,17 +58,27 @@ fn open_host_devices(plan: &mut Builder) -> Slot {
     host
 }
 
-/// A file system with the device files, which is attached nowhere.
-fn make_devices(plan: &mut Builder) -> Slot {
-    let nodes = mount_with(plan, "tmpfs", &[("mode", "755"), ("size", "4k")], NOSUID_NOEXEC, "mount the device files");
-    for (name, major, minor) in DEVICES {
+/// A file system with the files that are bound into the container. Kernels before 6.15 copy no part of a detached
+/// mount, so it is attached: to /dev/pts, where the terminals' own file system is mounted over it.
+fn lower_kit(plan: &mut Builder, devices: Slot, nodes: bool) -> Slot {
+    let kit = mount_with(plan, "tmpfs", &[("mode", "755")], NOSUID_NOEXEC, "mount what is bound into the container");
+    for (name, major, minor) in DEVICES.into_iter().filter(|_| nodes) {
         let text = plan.text(name);
         let number = libc::makedev(major, minor) as u32;
         let mode = libc::S_IFCHR | 0o666;
-        plan.push(OpCode::MakeNode, &[nodes.into(), text, mode, number], format!("make /dev/{name}"))
+        plan.push(OpCode::MakeNode, &[kit.into(), text, mode, number], format!("make /dev/{name}"))
             .hint(libc::EPERM, "CAP_MKNOD is missing: use a user namespace");
     }
-    nodes
+    attach_below(plan, devices, "pts", kit);
+    kit
+}
+
+fn attach_below(plan: &mut Builder, devices: Slot, name: &str, mount: Slot) {
+    let target = plan.slot();
+    let text = plan.text(name);
+    let flags = (libc::O_PATH | libc::O_DIRECTORY) as u32;
+    plan.push(OpCode::OpenBelow, &[devices.into(), text, flags, target.into()], format!("open /dev/{name}"));
+    plan.push(OpCode::Attach, &[mount.into(), target.into()], format!("attach /dev/{name}"));
 }
 
 fn mount_below(plan: &mut Builder, devices: Slot, user_namespace: bool, shared_memory: u64) {
@@ -77,10 +91,6 @@ fn mount_below(plan: &mut Builder, devices: Slot, user_namespace: bool, shared_m
     let memory = mount_with(plan, "tmpfs", &memory, NOSUID_NODEV_NOEXEC, "mount tmpfs on /dev/shm");
     let queues = mount_new(plan, "mqueue", NOSUID_NODEV_NOEXEC, "mount mqueue on /dev/mqueue");
     for (name, mount) in [("pts", terminals), ("shm", memory), ("mqueue", queues)] {
-        let target = plan.slot();
-        let text = plan.text(name);
-        let flags = (libc::O_PATH | libc::O_DIRECTORY) as u32;
-        plan.push(OpCode::OpenBelow, &[devices.into(), text, flags, target.into()], format!("open /dev/{name}"));
-        plan.push(OpCode::Attach, &[mount.into(), target.into()], format!("attach /dev/{name}"));
+        attach_below(plan, devices, name, mount);
     }
 }

@@ -10,6 +10,8 @@ pub(crate) struct MountTargets {
     pub(crate) proc: Slot,
     /// The container's own /sys.
     pub(crate) sys: Slot,
+    /// What is bound over masked paths is made here.
+    pub(crate) kit: Slot,
 }
 
 const NOSUID_NODEV_NOEXEC: u32 = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC) as u32;
@@ -75,7 +77,7 @@ pub(crate) fn lower_masks(
     if masked.is_empty() {
         return;
     }
-    let covers = mount_new(plan, "tmpfs", 0, "mount the covers of masked paths");
+    let covers = targets.kit;
     let (file, directory) = (plan.text("file"), plan.text("directory"));
     plan.push(OpCode::MakeNode, &[covers.into(), file, libc::S_IFREG, 0], "make the cover of masked files");
     plan.push(OpCode::MakeDirectory, &[covers.into(), directory, 0o555], "make the cover of masked directories");

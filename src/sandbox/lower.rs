@@ -187,10 +187,10 @@ impl Sandbox {
         if self.filesystems {
             let in_user_namespace = self.id_map.is_some();
             let proc = lower_proc(plan, root);
-            lower_devices(plan, root, in_user_namespace, self.shared_memory.as_bytes());
+            let kit = lower_devices(plan, root, in_user_namespace, self.shared_memory.as_bytes());
             let sys = lower_sys(plan, root, !(in_user_namespace && host_network));
             if self.masks {
-                lower_masks(plan, root, MountTargets { proc, sys }, &MASKED, &READ_ONLY);
+                lower_masks(plan, root, MountTargets { proc, sys, kit }, &MASKED, &READ_ONLY);
             }
         }
         lower_tmpfs(plan, root, &self.tmpfs)?;

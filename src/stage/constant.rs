@@ -92,6 +92,7 @@ pub(crate) const MOUNT_ATTR_RDONLY: u64 = 1;
 pub(crate) const MNT_DETACH: usize = 2;
 
 pub(crate) const STATX_TYPE: usize = 1;
+pub(crate) const STATX_MNT_ID: usize = 0x1000;
 pub(crate) const S_IFMT: u32 = 0o170000;
 pub(crate) const S_IFDIR: u32 = 0o040000;
 pub(crate) const S_IFREG: u32 = 0o100000;

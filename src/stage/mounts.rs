@@ -143,19 +143,40 @@ fn bind_read_only(program: &Program, target: i32) -> Result<(), Errno> {
     result
 }
 
-/// Makes `root` the root and lets go of the old one, which lies under it for a moment.
+/// Makes `root` the root and lets go of the old one, which lies on top of it for a moment.
 pub(crate) fn pivot_root(program: &Program, root: i32) -> Result<(), Errno> {
     super::files::change_directory(root)?;
     let here = c".".as_ptr();
+    program.part(0);
     // SAFETY: NUL-terminated paths.
-    unsafe {
-        program.part(0);
-        call!(PIVOT_ROOT, here, here)?;
-        program.part(1);
-        call!(UMOUNT2, here, MNT_DETACH)?;
+    unsafe { call!(PIVOT_ROOT, here, here) }?;
+    program.part(1);
+    let own = mount_id(root, c"")?;
+    // Whatever is stacked on the old root hides it from umount2 and has to go first. `..` leads from the root to the top
+    // of the stack: were anything left there, it would lead the container out.
+    let mut layers = 0;
+    while mount_id(AT_FDCWD as i32, c"..")? != own {
+        layers += 1;
+        if layers > STACK_BUDGET {
+            return Err(ELOOP);
+        }
+        // SAFETY: a NUL-terminated path.
+        unsafe { call!(UMOUNT2, here, MNT_DETACH) }?;
     }
+    program.part(2);
     let top = super::files::open_host(c"/".as_ptr().cast(), O_PATH | O_DIRECTORY)?;
     let entered = super::files::change_directory(top);
     close(top);
     entered
+}
+
+/// How many mounts are let go of on top of one another.
+const STACK_BUDGET: u32 = 64;
+
+/// The number of the mount that `path` leads to.
+fn mount_id(directory: i32, path: &core::ffi::CStr) -> Result<u64, Errno> {
+    let mut statx = [0u64; 32];
+    // SAFETY: struct statx has 256 bytes; stx_mnt_id is its word 18.
+    unsafe { call!(STATX, directory, path.as_ptr(), AT_EMPTY_PATH, STATX_MNT_ID, statx.as_mut_ptr()) }?;
+    Ok(statx[18])
 }
