@@ -2,6 +2,7 @@
 
 mod dockerfile;
 mod host;
+mod ignore;
 
 /// Parses any bytes as a Dockerfile and expands what it read.
 #[cfg(fuzzing)]
