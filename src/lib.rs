@@ -11,6 +11,7 @@ pub mod fuzz;
 mod isolate;
 mod kernel;
 mod launch;
+pub mod manual;
 mod network;
 mod plan;
 #[cfg(feature = "registry")]

@@ -1,0 +1,88 @@
+//! How the crate is built, and why.
+//!
+//! # A guest in your process
+//!
+//! The crate runs inside somebody else's program. That program may have hundreds of threads, gigabytes of memory, its
+//! own signal handlers and allocator, and need not be written in Rust. So the crate never changes the state of the
+//! process: no working directory, umask, environment, limit, signal handler or subreaper flag, and no descriptor
+//! without close-on-exec. It never executes the host's own binary again, and has no hook in `main`.
+//!
+//! It does start threads of its own, and only these:
+//!
+//! - one launch thread for each engine (and one for all [`Sandbox`](crate::Sandbox) values without engine);
+//! - some threads during one pull or push, gone when it returns;
+//! - a thread for an instant to make a network namespace, since a namespace belongs to a thread.
+//!
+//! All signals are blocked in the launch thread, and it owns no locks of the host's libraries.
+//!
+//! # The rooms
+//!
+//! A room is a module; dependencies point downwards only, and a test (`tests/architecture.rs`) keeps it so.
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | `engine` | opens a root directory and hands out the rooms below |
+//! | `build` | Dockerfiles and typed builders: steps, cache, contexts, programs of this machine |
+//! | `container` | one container's life: builder, record, logs, statistics, recovery |
+//! | `network` | bridge, virtual cables, published ports, over netlink |
+//! | `registry` | the distribution protocol: pull, push, credentials |
+//! | `store` | blobs, names, layers, snapshots, leases, garbage collection |
+//! | `archive` | layers as tar, in and out |
+//! | `sandbox` | one confined process, without image or store |
+//! | `cgroup` | limits, statistics and ends of groups of processes |
+//! | `isolate` | what confines: root, mounts, devices, masks, capabilities |
+//! | `launch` | the parent's side of a start: clone, answer, explain a fault |
+//! | `stage` | the program between the host and the command |
+//! | `plan` | a start as data: operations, phases, verifier, listing |
+//! | `spec`, `value`, `kernel` | image documents, small types, system calls that other crates lack |
+//!
+//! `unsafe` stands in `kernel`, `launch` and `stage` alone.
+//!
+//! # How a start works
+//!
+//! There are two sound ways to start a process from a threaded program: execute a fresh program at once and work
+//! there, or work from a list prepared beforehand. This crate does both.
+//!
+//! 1. **Lower.** The wishes become a *plan*: one piece of memory with fixed-size operations. Offsets take the place of
+//!    pointers, numbered slots that of descriptors. Every operation belongs to a phase, and each carries the sentence
+//!    that explains its failure and the remedy for each errno.
+//! 2. **Verify.** Before anything is cloned it is proved that the phases are in order, that every slot is filled before
+//!    it is used, and that nothing points outside. The verifier is fuzzed.
+//! 3. **Clone.** The launch thread clones with `CLONE_VM | CLONE_VFORK`, so no page table is copied: a host of many
+//!    gigabytes starts a container as fast as a small one. The child runs a handful of system calls, without libc, and
+//!    executes the *stage* from a sealed memory file.
+//! 4. **Carry out.** The stage is a static program of some kilobytes without libc and allocator, compiled by `build.rs`
+//!    with the same compiler. It interprets the plan: namespaces, mounts from descriptor to descriptor, the new root,
+//!    ids, capabilities, the system call filter, and at last the command.
+//! 5. **Explain.** A page shared with the parent, the *recorder*, holds the number of the operation at work. So the
+//!    failing step is known even after a kill. [`Sandbox::listing`](crate::Sandbox::listing) prints the plan instead of
+//!    carrying it out: a change of what confines is visible as a change of text.
+//!
+//! The start returns after the command was executed, or with the error of the step that failed. Nothing is left of a
+//! start that fails.
+//!
+//! # State on disk
+//!
+//! The root (`/var/lib/coracle` by default, mode 0700) holds `blobs` as an OCI layout that other tools can read, names,
+//! unpacked `layers`, `containers` and `networks`. The run directory holds what a reboot ends. A file or directory is
+//! written aside, synced, then renamed: nothing half-made has a name. Locks are `flock`, so they end with their process.
+//! A process on record counts as living while its keeper's lock is held, never by its number alone. Several programs may
+//! use one root at once.
+//!
+//! # The network
+//!
+//! One bridge, one virtual cable for each container, one nftables table. A published port is an element of a map, so a
+//! change is one transaction and does not grow with the number of containers. Names resolve by `/etc/hosts`. All of it
+//! lives in the kernel and in files, so it survives the host.
+//!
+//! # Measured, and therefore changed
+//!
+//! - Writing a number into `cgroup.procs` waits for the kernel about 10 ms on an idle machine. With version 1 the stage,
+//!   which has one thread, writes itself into each `tasks` file instead; with version 2 it is cloned into the group.
+//! - With version 2 `memory.max` is written after the exec of the stage only. While the child still shares the host's
+//!   memory, an out-of-memory kill of the group would be one of the host.
+//! - Where the kernel has `lowerdir+` (6.5), the layers of an overlay are given one by one, so neither their number nor
+//!   the length of their paths matters. Older kernels take all paths in one page; an image that does not fit is refused
+//!   with the reason.
+//! - Device files of images and volumes do not open at all, because every mount but the container's own `/dev` is
+//!   mounted `nodev`. So no program for device rules is loaded into the kernel at each start.

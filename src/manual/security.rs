@@ -1,0 +1,44 @@
+//! The classes of holes that container engines have had, and what makes each impossible here.
+//!
+//! Each row names tests that fail on a naive implementation. Most are in `tests/escape.rs`.
+//!
+//! | class of holes | known cases | what prevents it here | tests |
+//! |---|---|---|---|
+//! | overwriting the engine through `/proc/self/exe` | CVE-2019-5736 | behind a container is a sealed memory file, never the host's binary, and it is not dumpable | `the_program_behind_a_container_is_sealed_memory_and_never_the_host`, `executing_the_engine_itself_leads_nowhere` |
+//! | descriptors of the host in the container | CVE-2024-21626 | the first operation of each start closes everything that is not on the plan's list | `no_descriptor_of_the_host_leaks` |
+//! | a working directory outside | CVE-2024-21626 | it is resolved within the root, without magic links | `a_working_directory_leads_out_by_no_link` |
+//! | mount points that are links or change | CVE-2019-19921, CVE-2021-30465, CVE-2023-27561, CVE-2024-45310, CVE-2025-52881 | `fsmount`, `open_tree` and `move_mount` from descriptor to descriptor; targets by `openat2` below the root | `a_system_mount_on_a_link_is_refused`, `mount_points_behind_links_stay_in_the_root`, `a_racing_link_never_leads_a_mount_out` |
+//! | masks that do not mask | CVE-2025-31133, CVE-2025-52565 | masked with an empty file and directory of the container's own, reached through the descriptors of the very mounts | `the_dangerous_parts_of_proc_and_sys_are_closed` |
+//! | devices | image with a device file, `mknod` in the container | every mount but the container's own `/dev` is `nodev`; `/dev` holds only the harmless ones | `no_device_file_opens_but_those_of_the_sandbox` |
+//! | control groups as a way out | CVE-2022-0492 | a control group namespace; hierarchies of version 1 are not mounted inside, version 2 is read-only; no `CAP_SYS_ADMIN` | `the_container_mounts_nothing_and_enters_no_other_root` |
+//! | capabilities that come back | CVE-2022-24769, CVE-2022-27649 | inheritable and ambient sets are empty; the bounding set is cut before ids change; `no_new_privs` | `the_payload_has_dockers_capabilities_and_no_more` |
+//! | the keyring of the host | | a session keyring of its own | tests of `sandbox` |
+//! | archives that leave their directory | CVE-2018-15664, CVE-2025-62518 | extraction by descriptor, nothing followed; one strict reading, where what is malformed is an error | tests of `archive`, fuzz target `layer` |
+//! | bombs | | a budget of bytes, entries and depth on each stream and document | tests of `archive` and `registry`, all fuzz targets |
+//! | confusion of digests and tags | CVE-2021-41190, CVE-2024-3727 | a digest exists only validated; bytes are verified before they have a name; documents are kept as raw bytes | tests of `store` and `registry`, fuzz target `manifest` |
+//! | image data as configuration of the host | CVE-2022-23648 | labels, annotations and volumes of an image are inert | tests of `container` |
+//! | users | CVE-2024-40635 | ids are strict 32-bit numbers; digits never fall back to a name; overflow is an error | tests of `value` and `container` |
+//! | credentials sent elsewhere | CVE-2020-15157 | bound to scheme, host and port; never follow a redirect | `a_redirect_to_another_host_carries_no_credentials` |
+//! | services of the host's loopback reached over the bridge | CVE-2020-8558 | packets from outside to 127.0.0.0/8 are dropped before everything else | tests of `network` |
+//! | files of the host reached by a build | CVE-2024-1753, CVE-2024-23651 | contexts are read below a descriptor; `RUN` mounts are made like all others; secrets are in no layer and no history | tests of `build`, fuzz target `dockerfile` |
+//! | lengths in netlink messages | CVE-2021-43784 | checked conversions only | tests of `network` |
+//!
+//! # What a container may do by default
+//!
+//! It has namespaces of its own for processes, mounts, IPC, host name, control groups and network. It has the fourteen
+//! capabilities that Docker gives, `no_new_privs`, and Docker's masked and read-only paths. Root in a container of root
+//! is root of the host, less those things. An ordinary user's containers run in a user namespace: root in them is that
+//! user.
+//!
+//! # What must be trusted
+//!
+//! - The kernel. A hole in it is a hole here. For hostile code, a system call filter and a user namespace make the
+//!   surface smaller; a virtual machine is another wall altogether.
+//! - Whoever may open the root directory. It has mode 0700. Who can write there owns the containers.
+//! - Whoever writes the binds, networks and limits into the builder. [`Network::Host`](crate::Network::Host) and a bind
+//!   of the host's `/` are obeyed.
+//!
+//! # Untrusted input
+//!
+//! Layers, manifests, configurations, answers of registries, Dockerfiles and references come from strangers. Each has a
+//! budget and a fuzz target (`fuzz/`), which `tests/run` runs for some seconds each. So has the verifier of plans.

@@ -1,0 +1,75 @@
+//! What is missing or weak, and what to do instead.
+//!
+//! # Not there yet
+//!
+//! - **Deployments, Compose, Kubernetes.** No replicas, rollouts, autoscaling or load balancing; one container at a time.
+//!   *Instead:* keep your own list and use [`Engine::containers`](crate::Engine::containers).
+//! - **Restarts and health checks.** The keeper records an end and does not start again; a `HEALTHCHECK` of an image is
+//!   kept in its configuration and not run. *Instead:* a thread in [`Container::wait`](crate::Container::wait).
+//! - **Commands in running containers (`exec`), attaching, copying files in and out.** *Instead:* bind a directory.
+//! - **Terminals.** Standard input is the null device, the others are pipes.
+//! - **Named volumes.** *Instead:* [`bind`](crate::ContainerBuilder::bind) a directory. A `VOLUME` of an image has no
+//!   effect at run time: what is written there goes with the container.
+//! - **Starting an ended container again.** Make a new one; files to keep belong on a bind.
+//! - **An OCI runtime command, hooks, checkpoints.** The crate is not a replacement for `runc` below another engine.
+//! - **AppArmor and SELinux labels.** The host's own policy applies to the container as to your process. On a host with
+//!   SELinux enforcing, bound files may need a label that containers may read.
+//! - **System call notification** (`SECCOMP_RET_USER_NOTIF`), Landlock, time namespaces, and checked mappings of ids
+//!   for mounts (`idmap`).
+//! - **Device access by rule.** There is none: a container has the harmless devices of its own `/dev`, and device files
+//!   anywhere else do not open, even those that it makes with its `CAP_MKNOD`. A single device of the host can be given
+//!   by a bind. There is no rule file for control groups of either version.
+//! - **Credential helpers.** A `docker config.json` is read for plain credentials; `credHelpers` and `credsStore` would
+//!   start programs and are not used. *Instead:* [`RegistryOptions::credentials`](crate::RegistryOptions::credentials).
+//! - **Signatures of images.** Digests are verified, signatures are not. *Instead:* pull by digest.
+//!
+//! # Networks
+//!
+//! - **IPv4 only.** A container on the bridge has no IPv6 address, and published ports answer on IPv4.
+//! - **No bridge for ordinary users.** They have [`Network::None`](crate::Network::None) and
+//!   [`Network::Host`](crate::Network::Host).
+//! - **Other firewalls.** A rule of another program that drops forwarded packets (Docker's, firewalld's, ufw's) drops
+//!   those of this bridge too: in nftables one chain's acceptance does not bind another's. *Instead:* allow the bridge
+//!   there.
+//! - **The host's switch.** The first container on a bridge switches `net.ipv4.ip_forward` on.
+//! - **Names.** Containers do not find each other by name.
+//! - **Addresses after a crash.** What a killed keeper held is given back by the next engine that opens the root, not
+//!   before.
+//!
+//! # Containers
+//!
+//! - **The keeper stays in your control group.** A manager that kills your program's whole group (systemd's default at
+//!   the stop of a service) kills the keepers and so the containers. *Instead:* `KillMode=process` for that service.
+//! - **Control groups inside.** With version 1 no control group file system is mounted in the container; a program that
+//!   sizes itself by its limits (a JVM) sees the whole machine.
+//! - **Limits with version 2** need a delegated group whose parent holds no processes. Where there is none, a limit is
+//!   an error that says so, or a note with [`Policy::BestEffort`](crate::cgroup::Policy::BestEffort).
+//! - **Stopping without an init.** With `init(false)` a command without handlers ignores its stop signal; `stop` then
+//!   takes the whole grace period.
+//! - **No user namespace for containers of root.** Root in the container is root of the host with fewer rights.
+//! - **One id for ordinary users.** Their containers have id 0 alone: a command cannot run as another user, layers lose
+//!   their owners, and device files in layers are passed over. Ranges (`newuidmap`) serve [`Sandbox`](crate::Sandbox)
+//!   only.
+//! - **Hosts whose root is an initramfs** cannot start containers: the kernel does not let go of that root.
+//! - **Inside another container** a fresh `/proc` may be refused, where the outer one masks its own. The error says so.
+//!
+//! # Images and builds
+//!
+//! - **`from_host` sees what ELF says.** It follows interpreters and libraries. Plug-ins, name service modules, locales
+//!   and what a program opens by itself are not seen; name them.
+//! - **Implied directories.** A directory that a layer uses but does not contain belongs to root with mode 0755.
+//! - **The store's file system** must hold the upper directory of an overlay: ext4, xfs, btrfs and tmpfs do; another
+//!   overlay and NFS do not.
+//! - **Leases and the clock.** The garbage collector compares times of files with the start of work that is under way.
+//!   A clock that is set back by hours at that moment may let it remove a layer too early; the next use reports it as
+//!   missing, and a pull or build brings it back.
+//! - **One platform.** Images of other architectures can be pulled, not run.
+//! - **`ADD` from addresses and repositories, `RUN --mount=type=cache` and `ssh`,** and external frontends are refused
+//!   with the line.
+//!
+//! # Machines
+//!
+//! - Linux 5.14 is the floor. It was developed and tested on one machine with kernel 6.18, control groups of version 1
+//!   and an empty version 2 beside it. A pure version 2 machine is covered by the code and by delegated groups in tests,
+//!   not yet by a whole run.
+//! - The code for aarch64 is written, but has not been compiled or run.
