@@ -53,7 +53,8 @@ const DIRECTORIES: [&str; 7] = ["blobs", "blobs/sha256", "images", "layers", "le
 
 /// Names that may be in the root before the store is: those of the crate's other rooms, a file system's own, and what a
 /// process that died while it made the store leaves.
-const NEIGHBOURS: [&str; 6] = ["containers", "volumes", "networks", "deployments", "lost+found", "scratch.lock"];
+const NEIGHBOURS: [&str; 7] =
+    ["build-cache", "containers", "volumes", "networks", "deployments", "lost+found", "scratch.lock"];
 
 /// The files of one root directory; cheap to clone, usable from any thread.
 #[derive(Debug, Clone)]
@@ -125,6 +126,11 @@ impl Store {
     /// While held, the garbage collector removes nothing that was made, found or used since; ends with the process.
     pub(crate) fn lease(&self) -> Result<Lease> {
         Lease::take(self)
+    }
+
+    /// Replaces a small file of another room below the root in one durable step.
+    pub(crate) fn write_record(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        write_record(self, path, bytes)
     }
 
     /// Removes blobs and layers that no tag, pin or lease leads to.
