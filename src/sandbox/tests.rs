@@ -7,26 +7,28 @@ use crate::launch::Request;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// One kind of start, made anew for each drill.
 struct Subject {
     scratch: tempfile::TempDir,
     launcher: Arc<Launcher>,
     group: Cgroup,
+    mark: i32,
     build: fn(Sandbox) -> Sandbox,
     root: fn(&Path) -> Root,
 }
 
-/// A descriptor that only the threads of this test have: their table of descriptors is their own.
-const MARK: i32 = 700;
+/// A descriptor that only the threads of one test have: their table of descriptors is their own.
+static MARKS: AtomicI32 = AtomicI32::new(700);
 
 impl Subject {
     fn new(root: fn(&Path) -> Root, build: fn(Sandbox) -> Sandbox) -> Subject {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_FILES).unwrap();
         let null = fs::File::open("/dev/null").unwrap();
         // The launch thread inherits the table.
-        let flags = nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(MARK);
-        assert_eq!(nix::fcntl::fcntl(&null, flags).unwrap(), MARK);
+        let mark = MARKS.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(nix::fcntl::fcntl(&null, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(mark)).unwrap(), mark);
         let scratch = tempfile::Builder::new().prefix("coracle-drill-").tempdir().unwrap();
         for name in ["lower/bin", "upper", "work", "bound"] {
             fs::create_dir_all(scratch.path().join(name)).unwrap();
@@ -34,7 +36,7 @@ impl Subject {
         fs::copy("/bin/busybox", scratch.path().join("lower/bin/true")).unwrap();
         let name = format!("coracle-test-drill/{}", scratch.path().file_name().unwrap().to_str().unwrap());
         let (group, _) = Cgroup::create(&name, &Limits::new().pids(100), Policy::Strict).unwrap();
-        Subject { scratch, launcher: Launcher::new().unwrap(), group, build, root }
+        Subject { scratch, launcher: Launcher::new().unwrap(), group, mark, build, root }
     }
 
     fn request(&self) -> Request<'static> {
@@ -74,7 +76,7 @@ impl Subject {
             }
         }
         for task in fs::read_dir("/proc/self/task").unwrap().flatten() {
-            if task.path().join(format!("fd/{MARK}")).exists() {
+            if task.path().join(format!("fd/{}", self.mark)).exists() {
                 let children = fs::read_to_string(task.path().join("children")).unwrap();
                 found.extend(children.split_whitespace().map(|pid| format!("child {pid}")));
             }
