@@ -50,3 +50,13 @@ pub fn manifest(data: &[u8]) {
 pub fn dockerfile(data: &[u8]) {
     crate::build::fuzz_dockerfile(data);
 }
+
+/// Plans: any bytes are proved sound or refused, and a sound one can be listed.
+pub fn plan(data: &[u8]) {
+    let Ok(verified) = crate::plan::verify(data) else { return };
+    assert!(verified.len() >= 2);
+    // A list may name the same text over and over; the listing of a long plan is then longer than memory.
+    if data.len() <= 8 << 10 {
+        assert!(verified.to_string().starts_with("Fence:\n  close-others"));
+    }
+}
