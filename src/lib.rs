@@ -4,6 +4,7 @@ mod archive;
 mod build;
 pub mod cgroup;
 mod container;
+mod engine;
 mod error;
 #[doc(hidden)]
 #[cfg(fuzzing)]
@@ -22,6 +23,12 @@ mod stage;
 mod store;
 mod value;
 
+pub use build::{BuildBuilder, BuildEvent, Image, ImageBuilder};
+pub use container::{
+    Chunk, Container, ContainerBuilder, ContainerExit, ContainerState, ContainerStats, LogLine, LogOptions, Logs,
+    Output,
+};
+pub use engine::{Collected, Engine, EngineOptions, ImageName};
 pub use error::{Error, ErrorKind, Result};
 pub use isolate::Root;
 pub use launch::{Exit, ExitStatus, IdMap, IdRange, Process};

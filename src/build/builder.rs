@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A build in the making. Setters never fail; [`run`](Self::run) reports what is wrong.
-pub struct BuildBuilder {
+pub struct BuildBuilder<'progress> {
     services: Arc<Services>,
     resolver: Arc<dyn BaseResolver>,
     context: PathBuf,
@@ -29,10 +29,10 @@ pub struct BuildBuilder {
     target: Option<String>,
     platform: Option<Platform>,
     options: Options,
-    progress: Box<dyn FnMut(&BuildEvent)>,
+    progress: Box<dyn FnMut(&BuildEvent) + 'progress>,
 }
 
-impl fmt::Debug for BuildBuilder {
+impl fmt::Debug for BuildBuilder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BuildBuilder")
             .field("context", &self.context)
@@ -42,12 +42,8 @@ impl fmt::Debug for BuildBuilder {
     }
 }
 
-impl BuildBuilder {
-    pub(crate) fn new(
-        services: Arc<Services>,
-        resolver: Arc<dyn BaseResolver>,
-        context: impl Into<PathBuf>,
-    ) -> BuildBuilder {
+impl<'progress> BuildBuilder<'progress> {
+    pub(crate) fn new(services: Arc<Services>, resolver: Arc<dyn BaseResolver>, context: impl Into<PathBuf>) -> Self {
         BuildBuilder {
             services,
             resolver,
@@ -128,7 +124,7 @@ impl BuildBuilder {
 
     /// Is called with what goes on.
     #[must_use]
-    pub fn on_progress(mut self, progress: impl FnMut(&BuildEvent) + 'static) -> Self {
+    pub fn on_progress(mut self, progress: impl FnMut(&BuildEvent) + 'progress) -> Self {
         self.progress = Box::new(progress);
         self
     }

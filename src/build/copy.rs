@@ -195,7 +195,7 @@ impl Writer {
         }
     }
 
-    fn symlink(&mut self, target: &Path, text: &Path, attributes: &Attributes) -> Result<()> {
+    pub(super) fn symlink(&mut self, target: &Path, text: &Path, attributes: &Attributes) -> Result<()> {
         let (parent, name) = self.make_way(target)?;
         symlinkat(text, &parent, name.as_os_str()).during(|| "make a link")?;
         if self.is_root {

@@ -2,6 +2,7 @@
 
 use super::dockerfile::{Command, Healthcheck};
 use super::event::BuildEvent;
+use super::host;
 use super::image::{Image, publish};
 use super::solver::{BaseResolver, Options, Solver};
 use super::step::{Action, Base, Change, Copy, Origin, Run, Step};
@@ -20,7 +21,7 @@ use std::time::Duration;
 /// An image in the making, as a Dockerfile of one stage would: each call is one instruction, in their order, with the same
 /// cache. Without [`from`](Self::from) it begins with an empty file system. Setters never fail; [`commit`](Self::commit)
 /// reports what is wrong.
-pub struct ImageBuilder {
+pub struct ImageBuilder<'progress> {
     services: Arc<Services>,
     resolver: Arc<dyn BaseResolver>,
     base: Option<String>,
@@ -29,10 +30,10 @@ pub struct ImageBuilder {
     wrong: Option<Error>,
     tag: Option<String>,
     options: Options,
-    progress: Box<dyn FnMut(&BuildEvent)>,
+    progress: Box<dyn FnMut(&BuildEvent) + 'progress>,
 }
 
-impl fmt::Debug for ImageBuilder {
+impl fmt::Debug for ImageBuilder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ImageBuilder")
             .field("base", &self.base)
@@ -42,8 +43,8 @@ impl fmt::Debug for ImageBuilder {
     }
 }
 
-impl ImageBuilder {
-    pub(crate) fn new(services: Arc<Services>, resolver: Arc<dyn BaseResolver>) -> ImageBuilder {
+impl<'progress> ImageBuilder<'progress> {
+    pub(crate) fn new(services: Arc<Services>, resolver: Arc<dyn BaseResolver>) -> Self {
         ImageBuilder {
             services,
             resolver,
@@ -63,17 +64,42 @@ impl ImageBuilder {
         self
     }
 
+    /// Programs of this machine with everything they need to run: the dynamic loader, the libraries their dynamic
+    /// sections name, the interpreters of scripts, and the symbolic links and directories on the way. A program without
+    /// a slash is looked up in `PATH`. What a program loads by itself while it runs (plug-ins, name service modules,
+    /// locales) is not seen.
+    ///
+    /// # Errors
+    /// `NotFound` naming a missing program or library, `Unsupported` for what is no executable of this machine.
+    pub fn from_host<P: AsRef<OsStr>>(mut self, programs: impl IntoIterator<Item = P>) -> Result<Self> {
+        let programs: Vec<P> = programs.into_iter().collect();
+        let entries = host::closure(&programs)?;
+        let names = programs.iter().map(|program| program.as_ref().to_string_lossy().into_owned()).collect();
+        self.steps.push(Action::Host(names, entries));
+        Ok(self)
+    }
+
     /// Copies a file or the contents of a directory of the host, as `COPY` does: owned by root; into `target` where that is
     /// a directory or ends with `/`.
     #[must_use]
     pub fn copy(self, source: impl AsRef<Path>, target: impl Into<String>) -> Self {
-        let source = source.as_ref();
+        self.copy_or_add(source.as_ref(), target.into(), false)
+    }
+
+    /// As [`copy`](Self::copy), and extracts a file that is a tar archive, compressed or not, as `ADD` does; owners and
+    /// modes are those of the archive.
+    #[must_use]
+    pub fn add(self, source: impl AsRef<Path>, target: impl Into<String>) -> Self {
+        self.copy_or_add(source.as_ref(), target.into(), true)
+    }
+
+    fn copy_or_add(self, source: &Path, target: String, extract: bool) -> Self {
         let (directory, name) = match (source.parent(), source.file_name()) {
             (Some(parent), Some(name)) => (if parent.as_os_str().is_empty() { Path::new(".") } else { parent }, name),
             _ => (source, OsStr::new(".")),
         };
         match text_of(name) {
-            Ok(name) => self.copied(Origin::Directory(directory.to_owned()), wildcard::escape(name), target.into()),
+            Ok(name) => self.copied(Origin::Directory(directory.to_owned()), wildcard::escape(name), target, extract),
             Err(error) => self.refuse(error),
         }
     }
@@ -82,7 +108,7 @@ impl ImageBuilder {
     #[must_use]
     pub fn copy_from(self, image: &str, source: impl Into<String>, target: impl Into<String>) -> Self {
         match image.parse::<Reference>() {
-            Ok(reference) => self.copied(Origin::Image(reference), source.into(), target.into()),
+            Ok(reference) => self.copied(Origin::Image(reference), source.into(), target.into(), false),
             Err(error) => self.refuse(error),
         }
     }
@@ -202,7 +228,7 @@ impl ImageBuilder {
 
     /// Is called with what goes on.
     #[must_use]
-    pub fn on_progress(mut self, progress: impl FnMut(&BuildEvent) + 'static) -> Self {
+    pub fn on_progress(mut self, progress: impl FnMut(&BuildEvent) + 'progress) -> Self {
         self.progress = Box::new(progress);
         self
     }
@@ -243,17 +269,9 @@ impl ImageBuilder {
         self
     }
 
-    fn copied(mut self, origin: Origin, source: String, target: String) -> Self {
+    fn copied(mut self, origin: Origin, source: String, target: String, extract: bool) -> Self {
         let (sources, inline) = (vec![source], Vec::new());
-        self.steps.push(Action::Copy(Copy {
-            origin,
-            sources,
-            inline,
-            target,
-            owner: None,
-            mode: None,
-            extract: false,
-        }));
+        self.steps.push(Action::Copy(Copy { origin, sources, inline, target, owner: None, mode: None, extract }));
         self
     }
 

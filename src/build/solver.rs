@@ -4,6 +4,7 @@ use super::cache::{Cache, Made};
 use super::configuration::{absolute, shell_of, workdir_of};
 use super::copy::{Overrides, Writer};
 use super::event::BuildEvent;
+use super::host::{self, HostEntry};
 use super::run::{self, TMPFS_SIZE, host_path};
 use super::state::State;
 use super::step::{Action, Base, Copy, Origin, Run, Step, StepMount};
@@ -105,6 +106,7 @@ impl<'build> Solver<'build> {
                 state.change(change, created_by)
             }
             Action::Copy(copy) => self.copy(state, step, copy).map(|made| state.add(made, created_by)),
+            Action::Host(_, entries) => self.host(state, step, entries).map(|made| state.add(made, created_by)),
             Action::Run(run) => self.run(state, step, run).map(|made| state.add(made, created_by)),
             Action::Workdir(path) => self.workdir(state, step, path).map(|made| state.add(made, created_by)),
         }
@@ -142,6 +144,16 @@ impl<'build> Solver<'build> {
             self.warn(format!("{}: {skipped} devices, pipes or sockets were not copied", step.place));
         }
         Ok(made)
+    }
+
+    fn host(&mut self, state: &State, step: &Step, entries: &[HostEntry]) -> Result<Made> {
+        let key = self.key("host", state, &[&host::digest(entries)?.to_string()]);
+        let store = self.store();
+        self.cached(step, &key, |_| {
+            let snapshot = state.snapshot(&store)?;
+            host::install(entries, &snapshot)?;
+            Ok(Some(snapshot))
+        })
     }
 
     fn run(&mut self, state: &State, step: &Step, run: &Run) -> Result<Made> {

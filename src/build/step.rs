@@ -1,6 +1,7 @@
 //! The steps of a build: what Dockerfiles and the typed builder both become.
 
 use super::dockerfile::{Command, Healthcheck};
+use super::host::HostEntry;
 use crate::Reference;
 use crate::network::Network;
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ pub(super) struct Step {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Action {
     Copy(Copy),
+    /// Programs of this machine, by what was asked for, with all they need.
+    Host(Vec<String>, Vec<HostEntry>),
     Run(Run),
     /// Changes the working directory, and makes it where it is missing.
     Workdir(String),
@@ -104,6 +107,7 @@ impl Action {
     pub(super) fn created_by(&self, shell: &[String]) -> String {
         match self {
             Action::Copy(copy) => copy.created_by(),
+            Action::Host(programs, _) => format!("HOST {}", programs.join(" ")),
             Action::Run(run) => {
                 let arguments: Vec<String> =
                     run.arguments.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -53,8 +53,8 @@ const DIRECTORIES: [&str; 7] = ["blobs", "blobs/sha256", "images", "layers", "le
 
 /// Names that may be in the root before the store is: those of the crate's other rooms, a file system's own, and what a
 /// process that died while it made the store leaves.
-const NEIGHBOURS: [&str; 7] =
-    ["build-cache", "containers", "volumes", "networks", "deployments", "lost+found", "scratch.lock"];
+const NEIGHBOURS: [&str; 8] =
+    ["run", "build-cache", "containers", "volumes", "networks", "deployments", "lost+found", "scratch.lock"];
 
 /// The files of one root directory; cheap to clone, usable from any thread.
 #[derive(Debug, Clone)]

@@ -1,7 +1,10 @@
 //! Programs of this machine with everything they need to run elsewhere: their ELF closure.
 
 mod elf;
+mod install;
 mod library;
+
+pub(super) use install::{digest, install};
 
 use crate::error::During;
 use crate::{Error, ErrorKind, Result};

@@ -1,0 +1,54 @@
+//! Builds, runs and watches a real web application: the Flask application in `app/`.
+//!
+//! ```text
+//! cargo run --release --example flask -- 127.0.0.1:5000/python:3.7
+//! ```
+//!
+//! The argument is a base image with Python and pip, in the store or in a registry. Needs root, for the bridge network.
+
+use coracle::cgroup::Limits;
+use coracle::{Cpus, Engine, Memory, Result};
+use std::path::Path;
+use std::time::Duration;
+
+/// What pip on this machine needs to reach its registry: bound into the step, never in a layer.
+const PIP_FILES: [&str; 2] = ["/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt"];
+
+fn main() {
+    let Some(base) = std::env::args().nth(1) else {
+        eprintln!("usage: flask BASE-IMAGE");
+        std::process::exit(2);
+    };
+    if let Err(error) = run(&base) {
+        eprintln!("flask: {error}");
+        std::process::exit(1);
+    }
+}
+
+fn run(base: &str) -> Result<()> {
+    let engine = Engine::open(Engine::default_root()?)?;
+    let context = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/flask/app");
+    let mut build = engine.build(context).build_arg("BASE", base).tag("example/flask:1.0");
+    for file in PIP_FILES.iter().filter(|file| Path::new(file).exists()) {
+        build = build.bind(*file, *file);
+    }
+    let image = build.on_progress(|event| println!("{event}")).run()?;
+
+    let web = engine
+        .container(&image)
+        .name("flask")
+        .publish(8000, 8000)
+        .limits(Limits::new().memory(Memory::mib(256)).cpus(Cpus::of(1.0)).pids(64))
+        .detach()?;
+    println!("http://127.0.0.1:8000/ for ten seconds");
+    std::thread::sleep(Duration::from_secs(10));
+
+    let stats = web.stats()?;
+    println!("memory {}, processor {:?}, {} processes", stats.memory.used, stats.cpu.usage, stats.pids.current);
+    for line in web.logs() {
+        println!("| {}", line?);
+    }
+    let exit = web.stop(Duration::from_secs(10))?;
+    println!("{}", exit.status);
+    web.remove()
+}
