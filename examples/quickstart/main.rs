@@ -1,0 +1,122 @@
+//! From nothing to a confined, measured container: no registry, no network, no other program.
+//!
+//! `cargo run --release --example quickstart`, as root or, where the host allows user namespaces, as an ordinary user.
+
+mod show;
+
+use coracle::cgroup::{Limits, Policy};
+use coracle::{ContainerBuilder, Cpus, Engine, Error, Image, Memory, Network, Result};
+use show::{report, say, time, title};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// The image that is built on top of the programs of this machine.
+const DOCKERFILE: &str = "\
+FROM host/base:latest
+WORKDIR /srv
+COPY greeting.txt .
+RUN cat greeting.txt > /greeting && id -u > /built-by
+CMD [\"/bin/sh\", \"-c\", \"cat /greeting; echo \\\"I am user $(id -u) on $(cat /etc/hostname), my root holds:\\\"; ls -x /\"]
+";
+
+/// Doubles a text until there is no room for it.
+const EATER: &str = "text=0123456789abcdef; while :; do text=$text$text; done";
+
+/// What a process sees of the network.
+const LOOK_AROUND: &str = "echo \"interfaces: $(ls /sys/class/net)\"; echo \"routes: $(tail -n +2 /proc/net/route)\"";
+
+fn main() {
+    if let Err(error) = run() {
+        eprintln!("quickstart: {error}");
+        std::process::exit(1);
+    }
+}
+
+fn run() -> Result<()> {
+    let directory = ScratchDirectory::make()?;
+    let engine = Engine::open(directory.0.join("engine"))?;
+
+    title("1. An image from the programs of this machine");
+    let begin = Instant::now();
+    let base = engine
+        .image_builder()
+        .from_host(["/bin/sh", "/bin/cat", "/bin/ls", "/usr/bin/id", "/usr/bin/tail"])?
+        .env("LANG", "C.UTF-8")
+        .command(["/bin/sh"])
+        .tag("host/base:latest")
+        .commit()?;
+    say("image", format!("{} ({}, made in {})", base.reference(), Memory::bytes(base.size()), time(begin.elapsed())));
+
+    title("2. A Dockerfile on top of it, built twice");
+    let context = directory.0.join("context");
+    write(&context.join("Dockerfile"), DOCKERFILE)?;
+    write(&context.join("greeting.txt"), "Hello from a coracle, a boat for one.\n")?;
+    build(&engine, &context)?;
+    let image = build(&engine, &context)?;
+
+    title("3. A command under limits: 64 MiB of memory, 1 processor, 32 processes");
+    let limits = Limits::new().memory(Memory::mib(64)).cpus(Cpus::of(1.0)).pids(32);
+    report(&container(&engine, &image).limits(limits).output()?);
+
+    title("4. A command that exceeds its memory limit of 24 MiB");
+    let limits = Limits::new().memory(Memory::mib(24));
+    let eater = container(&engine, &image).limits(limits).command(["/bin/sh", "-c", EATER]);
+    let output = eater.timeout(std::time::Duration::from_secs(20)).output();
+    match &output {
+        Ok(output) => {
+            report(output);
+            let verdict =
+                if output.oom_killed { "killed by the kernel for exceeding its memory limit" } else { "not killed" };
+            say("verdict", verdict);
+        }
+        Err(error) => say("verdict", error.to_string()),
+    }
+
+    title("5. A command whose network is cut off");
+    report(&container(&engine, &image).command(["/bin/sh", "-c", LOOK_AROUND]).output()?);
+    Ok(())
+}
+
+/// A container without network. Where this host lets this user set no limits, that is said in the report, not fatal.
+fn container(engine: &Engine, image: &Image) -> ContainerBuilder {
+    engine.container(image).hostname("coracle").network(Network::None).policy(Policy::BestEffort)
+}
+
+fn build(engine: &Engine, context: &Path) -> Result<Image> {
+    let begin = Instant::now();
+    let image = engine
+        .build(context)
+        .tag("host/greeting:1.0")
+        .network(Network::None)
+        .on_progress(|event| println!("  {event}"))
+        .run()?;
+    say(
+        "image",
+        format!("{} ({}, built in {})", image.reference(), Memory::bytes(image.size()), time(begin.elapsed())),
+    );
+    Ok(image)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    let made = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(path, text));
+    made.map_err(|error| Error::invalid(format!("write {}", path.display())).source_error(error))
+}
+
+/// A directory of our own below the current one, removed at the end.
+struct ScratchDirectory(PathBuf);
+
+impl ScratchDirectory {
+    fn make() -> Result<ScratchDirectory> {
+        let name = format!("coracle-quickstart-{}", std::process::id());
+        let failed = |error| Error::invalid(format!("make directory {name}")).source_error(error);
+        let path = std::env::current_dir().map_err(failed)?.join("target").join(&name);
+        std::fs::create_dir_all(&path).map_err(failed)?;
+        Ok(ScratchDirectory(path))
+    }
+}
+
+impl Drop for ScratchDirectory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
