@@ -11,7 +11,7 @@ const ORDINARY_USER: &str = "54321";
 fn the_quickstart_runs_as_root() {
     let scratch = tempfile::tempdir().unwrap();
     let text = run(Command::new(example("quickstart")).current_dir(scratch.path()));
-    for part in ["Hello from a coracle", "[1/4] FROM", "(cached)", "exited with 0", "interfaces: lo", "start took"] {
+    for part in ["Hello from a coracle", "[1/5] FROM", "(cached)", "exited with 0", "interfaces: lo", "start took"] {
         assert!(text.contains(part), "{part:?} is missing:\n{text}");
     }
     assert!(text.contains("killed by the kernel for exceeding its memory limit"), "{text}");

@@ -23,6 +23,7 @@ impl Note {
         let parent = services.attached();
         let directory = parent.join(id.as_str());
         let operation = || format!("make {}", directory.display());
+        let _birth = services.birth_lock(false)?;
         let mut builder = DirBuilder::new();
         builder.mode(0o700).recursive(true).create(&parent).during(operation)?;
         builder.recursive(false).create(&directory).during(operation)?;
@@ -52,11 +53,12 @@ impl Drop for Note {
 pub(crate) fn recover(services: &Arc<Services>) -> Result<()> {
     let parent = services.attached();
     let Ok(entries) = fs::read_dir(&parent) else { return Ok(()) };
+    let _birth = services.birth_lock(true)?;
     for entry in entries.flatten() {
         let directory = entry.path();
         let Ok(lock) = File::open(&directory) else { continue };
-        // Locked: its host lives. Between making and locking it is empty, and holds nothing yet.
-        if lock.try_lock().is_err() || is_young(&directory) {
+        // Locked: its host lives.
+        if lock.try_lock().is_err() {
             continue;
         }
         if let Some(holdings) = read_holdings(&directory) {
@@ -80,12 +82,4 @@ pub(crate) fn write_holdings(directory: &Path, holdings: &Holdings) -> Result<()
 /// What a container's directory says that it holds.
 pub(crate) fn read_holdings(directory: &Path) -> Option<Holdings> {
     serde_json::from_slice(&fs::read(directory.join("holdings.json")).ok()?).ok()
-}
-
-/// Made within the last seconds and still empty: somebody may be about to lock it.
-fn is_young(directory: &Path) -> bool {
-    let empty = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none());
-    let age =
-        fs::metadata(directory).and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
-    empty && age.is_none_or(|age| age.as_secs() < 10)
 }

@@ -127,6 +127,7 @@ impl NewDirectory {
         let parent = services.containers();
         let (aside, path) = (parent.join(format!(".{id}")), parent.join(id.as_str()));
         let operation = || format!("make {}", path.display());
+        let _birth = services.birth_lock(false)?;
         let mut builder = DirBuilder::new();
         builder.mode(0o700).recursive(true).create(names(services)).during(operation)?;
         builder.recursive(false).create(&aside).during(operation)?;
@@ -186,17 +187,17 @@ pub(crate) fn list(services: &Services) -> Result<Vec<ContainerId>> {
 }
 
 /// Removes what makers that died have left aside.
-pub(crate) fn recover(services: &Services) {
-    let Ok(entries) = fs::read_dir(services.containers()) else { return };
+pub(crate) fn recover(services: &Services) -> Result<()> {
+    let Ok(entries) = fs::read_dir(services.containers()) else { return Ok(()) };
+    let _birth = services.birth_lock(true)?;
     for entry in entries.flatten() {
         let hidden = entry.file_name().to_str().is_some_and(|name| name.starts_with('.'));
         let directory = Directory(entry.path());
-        let old = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
-        // A moment passes between making and locking.
-        if hidden && !directory.is_alive() && old.is_some_and(|age| age.as_secs() > 10) {
-            let _ = remove_directory(directory.path());
+        if hidden && !directory.is_alive() {
+            remove_directory(directory.path())?;
         }
     }
+    Ok(())
 }
 
 /// Takes `name` for `id`: by a hard link of a file that is complete, so that it is there whole or not at all.

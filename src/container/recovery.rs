@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Looks after every container on disk. Living ones need nothing: their keepers hold them.
 pub(crate) fn recover(services: &Arc<Services>) -> Result<()> {
     attached::recover(services)?;
-    directory::recover(services);
+    directory::recover(services)?;
     for id in directory::list(services)? {
         let directory = Directory::of(services, &id);
         if directory.is_alive() {

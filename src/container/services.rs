@@ -1,9 +1,11 @@
 //! What every container of an engine shares.
 
+use crate::error::During;
 use crate::launch::{IdMap, Launcher};
 use crate::network::Networks;
 use crate::store::Store;
 use crate::{Error, ErrorKind, Result};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,6 +33,20 @@ impl Services {
     /// Where what is attached to a living process is noted: one directory each, by id.
     pub(crate) fn attached(&self) -> PathBuf {
         self.store.run().join("attached")
+    }
+
+    /// Held while a directory is made and locked (shared), or while what nobody has locked is removed (exclusive): so
+    /// that a directory that is about to be locked is not taken for one whose owner died.
+    pub(crate) fn birth_lock(&self, exclusive: bool) -> Result<File> {
+        let path = self.store.run().join("birth.lock");
+        let operation = || format!("lock {}", path.display());
+        let file = File::options().create(true).truncate(false).write(true).open(&path).during(operation)?;
+        loop {
+            match if exclusive { file.lock() } else { file.lock_shared() } {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                locked => return locked.map(|()| file).during(operation),
+            }
+        }
     }
 
     /// The id map with which containers run here: none for root.
