@@ -1,4 +1,88 @@
 //! A whole container engine light enough to carry inside your own program.
+//!
+//! A coracle is a boat for one, light enough to carry on your back. Link this crate, and your program builds images,
+//! pulls and pushes them, runs them confined and limited, and watches them. No daemon, no helper, no C library.
+//!
+//! # Run, build, detach
+//!
+//! ```no_run
+//! use coracle::cgroup::Limits;
+//! use coracle::{Cpus, Engine, Memory, Network};
+//! use std::time::Duration;
+//!
+//! let engine = Engine::open("/var/lib/coracle")?;
+//! // An image from programs of this machine: no registry needed.
+//! let tools = engine.image_builder().from_host(["/bin/sh", "/bin/ls"])?.tag("host/tools:1").commit()?;
+//!
+//! let output = engine
+//!     .container(&tools)
+//!     .command(["/bin/ls", "/"])
+//!     .limits(Limits::new().memory(Memory::mib(64)).cpus(Cpus::of(0.5)).pids(16))
+//!     .network(Network::None)
+//!     .timeout(Duration::from_secs(10))
+//!     .output()?;
+//! println!("{}: {}", output.status, String::from_utf8_lossy(&output.stdout));
+//!
+//! // From a Dockerfile, and as a service that outlives this process.
+//! let shop = engine.build("./service").tag("shop/web:1.0").run()?;
+//! let web = engine.container(&shop).name("web").publish(8000, 8000).detach()?;
+//! println!("{} in use", web.stats()?.memory.used);
+//! # Ok::<(), coracle::Error>(())
+//! ```
+//!
+//! # Just confine a process
+//!
+//! [`Sandbox`] needs no image, no store and no engine:
+//!
+//! ```no_run
+//! use coracle::{IdMap, Root, Sandbox};
+//!
+//! let sandbox = Sandbox::new(Root::Directory("/srv/busybox".into()), ["/bin/true"]);
+//! // As an ordinary user: root of a user namespace.
+//! let mut process = sandbox.user_namespace(IdMap::current_user()).spawn()?;
+//! println!("{}", process.wait()?.status);
+//! # Ok::<(), coracle::Error>(())
+//! ```
+//!
+//! # Just limit processes
+//!
+//! ```no_run
+//! use coracle::Memory;
+//! use coracle::cgroup::{Cgroup, Limits, Policy};
+//!
+//! let limits = Limits::new().memory(Memory::mib(256)).pids(64);
+//! let (group, _) = Cgroup::create("coracle/job-1", &limits, Policy::Strict)?;
+//! let child = std::process::Command::new("make").spawn().expect("make");
+//! group.attach(child.id() as i32)?;
+//! group.arm()?;
+//! println!("{}", group.stats()?);
+//! group.remove()?;
+//! # Ok::<(), coracle::Error>(())
+//! ```
+//!
+//! # Where things are
+//!
+//! | for | look at |
+//! |---|---|
+//! | opening a root directory; images by name | [`Engine`], [`EngineOptions`], [`ImageName`] |
+//! | building | [`Engine::build`], [`Engine::image_builder`] |
+//! | running | [`ContainerBuilder`], [`Output`], [`Container`] |
+//! | limits and statistics | [`cgroup`] |
+//! | confining alone | [`Sandbox`], [`Process`] |
+//! | what went wrong | [`Error`], [`ErrorKind`] |
+//! | why it is so, and what is missing | [`manual`], above all [`manual::shortcomings`] |
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `registry` | yes | pulling and pushing over HTTP: brings `ureq` and `rustls` |
+//!
+//! # Needs
+//!
+//! Linux 5.14 or newer on x86_64 (aarch64 is written, not yet compiled or run). Root, or user namespaces for an ordinary
+//! user, who has no bridge network. The crate is a guest: it changes nothing of the process that links it, and works from
+//! any thread. See [`manual::fork_safety`] for hosts that fork.
 
 mod archive;
 mod build;
@@ -39,3 +123,7 @@ pub use sandbox::{NetworkMode, Sandbox, Stream};
 pub use value::{
     ContainerId, Cpus, Digest, EnvVar, Memory, Name, Platform, Port, Protocol, Reference, Timestamp, User,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;
