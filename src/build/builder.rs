@@ -3,6 +3,7 @@
 use super::dockerfile::{Dockerfile, FILE_BUDGET, Instruction};
 use super::event::BuildEvent;
 use super::frontend::Frontend;
+use super::ignore::Ignore;
 use super::image::{Image, publish};
 use super::solver::{BaseResolver, Options, Solver};
 use super::tree::Tree;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A build in the making. Setters never fail; [`run`](Self::run) reports what is wrong.
@@ -143,9 +144,9 @@ impl<'progress> BuildBuilder<'progress> {
             self.options.environment.extend(self.arguments.get(name).map(|value| (name.to_owned(), value.clone())));
         }
         let platform = self.platform.clone().unwrap_or_else(Platform::host);
-        let mut frontend = Frontend::new(file, Arguments::new(self.arguments, &platform))?;
+        let mut frontend = Frontend::new(file, Arguments::new(self.arguments.clone(), &platform))?;
         let target = frontend.target(self.target.as_deref())?;
-        let context = Tree::context(&self.context)?;
+        let context = self.open_context()?;
         let (services, resolver) = (self.services.clone(), self.resolver.clone());
         let mut solver = Solver::new(&services, &*resolver, &self.options, Some(&context), &mut self.progress)?;
         warnings.into_iter().for_each(|warning| solver.warn(warning));
@@ -172,6 +173,15 @@ impl<'progress> BuildBuilder<'progress> {
         publish(&services.store, state, tag.as_ref())
     }
 
+    fn open_context(&self) -> Result<Tree> {
+        let path = &self.context;
+        let metadata = std::fs::metadata(path).during(|| format!("open build context {}", path.display()))?;
+        if !metadata.is_dir() {
+            return Err(Error::invalid(format!("build context {} is not a directory", path.display())));
+        }
+        Ok(Tree::context(path, Ignore::load(path, &path.join(&self.dockerfile))?))
+    }
+
     fn read(&self) -> Result<Dockerfile> {
         let path = self.context.join(&self.dockerfile);
         let name = self.dockerfile.display().to_string();
@@ -193,16 +203,4 @@ impl<'progress> BuildBuilder<'progress> {
 fn count(file: &Dockerfile, index: usize) -> usize {
     let instructions = &file.stages[index].instructions;
     1 + instructions.iter().filter(|located| !matches!(located.instruction, Instruction::Arg(_))).count()
-}
-
-impl Tree {
-    /// The build context at `path`.
-    fn context(path: &Path) -> Result<Tree> {
-        let is_directory =
-            std::fs::metadata(path).during(|| format!("open build context {}", path.display()))?.is_dir();
-        if !is_directory {
-            return Err(Error::invalid(format!("build context {} is not a directory", path.display())));
-        }
-        Ok(Tree::directory(path, "the build context".to_owned(), None))
-    }
 }

@@ -108,7 +108,7 @@ impl Writer {
     }
 
     /// Writes a file of this content.
-    pub(super) fn file(&mut self, target: &Path, content: &mut dyn Read, attributes: &Attributes) -> Result<File> {
+    pub(super) fn file(&mut self, target: &Path, content: &mut impl Read, attributes: &Attributes) -> Result<File> {
         let (parent, name) = self.make_way(target)?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = openat(&parent, name.as_os_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR).during(|| "create")?;
@@ -195,6 +195,7 @@ impl Writer {
         }
     }
 
+    /// Makes a symbolic link.
     pub(super) fn symlink(&mut self, target: &Path, text: &Path, attributes: &Attributes) -> Result<()> {
         let (parent, name) = self.make_way(target)?;
         symlinkat(text, &parent, name.as_os_str()).during(|| "make a link")?;

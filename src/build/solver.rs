@@ -234,7 +234,7 @@ impl<'build> Solver<'build> {
             Origin::Context => None,
             Origin::Directory(path) => {
                 let name = path.display().to_string();
-                Some(Tree::directory(&host_path("the source", path)?, name, None))
+                Some(Tree::directory(&host_path("the source", path)?, name))
             }
             Origin::Stage(index) => {
                 let state = self.stages.get(index);

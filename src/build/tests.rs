@@ -5,12 +5,10 @@ use crate::container::Services;
 use crate::spec::ImageConfig;
 use crate::store::{MergedView, StoredImage};
 use crate::{ErrorKind, Platform, Reference, Result};
-use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 mod cases;
 mod dockerfiles;
@@ -28,7 +26,7 @@ impl BaseResolver for Local {
 struct Bench {
     services: Arc<Services>,
     context: PathBuf,
-    events: Rc<RefCell<Vec<String>>>,
+    events: Arc<Mutex<Vec<String>>>,
     _scratch: tempfile::TempDir,
 }
 
@@ -38,7 +36,7 @@ impl Bench {
         let services = Services::open(&scratch.path().join("root"), &scratch.path().join("run")).unwrap();
         let context = scratch.path().join("context");
         fs::create_dir(&context).unwrap();
-        let bench = Bench { services, context, events: Rc::default(), _scratch: scratch };
+        let bench = Bench { services, context, events: Arc::default(), _scratch: scratch };
         let tree = bench._scratch.path().join("busybox");
         for directory in ["usr/bin", "etc", "tmp", "var"] {
             fs::create_dir_all(tree.join(directory)).unwrap();
@@ -55,7 +53,7 @@ impl Bench {
         bench
     }
 
-    fn builder(&self) -> ImageBuilder {
+    fn builder(&self) -> ImageBuilder<'static> {
         ImageBuilder::new(self.services.clone(), Arc::new(Local(self.services.clone())))
     }
 
@@ -66,12 +64,12 @@ impl Bench {
     }
 
     /// A build of this Dockerfile, whose news go to `events`.
-    fn dockerfile(&self, text: &str) -> BuildBuilder {
+    fn dockerfile(&self, text: &str) -> BuildBuilder<'static> {
         self.file("Dockerfile", text);
-        self.events.borrow_mut().clear();
+        self.events.lock().unwrap().clear();
         let events = self.events.clone();
         BuildBuilder::new(self.services.clone(), Arc::new(Local(self.services.clone())), &self.context)
-            .on_progress(move |event| events.borrow_mut().push(event.to_string()))
+            .on_progress(move |event| events.lock().unwrap().push(event.to_string()))
     }
 
     fn build(&self, text: &str) -> Image {
@@ -88,7 +86,7 @@ impl Bench {
 
     /// The steps that were told, without the cached ones.
     fn carried_out(&self) -> Vec<String> {
-        let events = self.events.borrow();
+        let events = self.events.lock().unwrap();
         events.iter().filter(|event| event.starts_with('[') && !event.ends_with("(cached)")).cloned().collect()
     }
 

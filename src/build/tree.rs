@@ -1,5 +1,6 @@
 //! Where a copy reads from: a directory of the host, or the files of a stage or image.
 
+use super::ignore::Ignore;
 use super::wildcard;
 use crate::error::During;
 use crate::kernel::{get_xattr, list_xattrs};
@@ -13,13 +14,10 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Decides by the path in the tree what is left out.
-type Excluded = Box<dyn Fn(&Path, bool) -> bool + Send + Sync>;
-
 /// Files to copy from. Paths are absolute in the tree; links never lead out of it.
 pub(super) struct Tree {
     view: MergedView,
-    excluded: Option<Excluded>,
+    ignore: Ignore,
     /// What errors call it.
     name: String,
     hint: &'static str,
@@ -36,15 +34,23 @@ pub(super) struct Selected {
 }
 
 impl Tree {
-    /// The files of a directory of the host, but for what `excluded` says of a path and whether it is a directory.
-    pub(super) fn directory(path: &Path, name: String, excluded: Option<Excluded>) -> Tree {
+    /// The files of a directory of the host.
+    pub(super) fn directory(path: &Path, name: String) -> Tree {
         let view = MergedView::new(&[path.to_owned()], None);
-        Tree { view, excluded, name, hint: "a file may be left out by .dockerignore" }
+        Tree { view, ignore: Ignore::default(), name, hint: "is its name right?" }
+    }
+
+    /// The build context at `path`, without what `ignore` excludes.
+    pub(super) fn context(path: &Path, ignore: Ignore) -> Tree {
+        let tree = Tree::directory(path, "the build context".to_owned());
+        let hint =
+            if ignore.is_empty() { "paths are relative to the context" } else { "does .dockerignore leave it out?" };
+        Tree { ignore, hint, ..tree }
     }
 
     /// The files of an image.
     pub(super) fn image(view: MergedView, name: String) -> Tree {
-        Tree { view, excluded: None, name, hint: "paths are those of the image" }
+        Tree { view, ignore: Ignore::default(), name, hint: "paths are those of the image" }
     }
 
     /// What `source`, with wildcards, stands for; sorted. Errors: `InvalidInput` where it leads out of the tree, `NotFound`
@@ -85,12 +91,11 @@ impl Tree {
     ) -> Result<()> {
         let mut pending = vec![(PathBuf::new(), selected.path.clone(), selected.metadata)];
         while let Some((below, path, metadata)) = pending.pop() {
-            let directory = metadata.kind == EntryKind::Directory;
-            if !self.is_excluded(&path, directory) {
+            let excluded = self.is_excluded(&path);
+            if !excluded {
                 visit(&below, &path, &metadata)?;
             }
-            // An exception may bring back what is in an excluded directory.
-            if directory {
+            if metadata.kind == EntryKind::Directory && (!excluded || self.ignore.has_exceptions()) {
                 let entries: Vec<DirectoryEntry> = self.view.read_dir(&path)?.unwrap_or_default();
                 let entries = entries.into_iter().rev();
                 pending.extend(entries.map(|entry| (below.join(&entry.name), path.join(&entry.name), entry.metadata)));
@@ -143,7 +148,7 @@ impl Tree {
         let Some(metadata) = self.view.metadata(&path)? else { return Ok(None) };
         let name = candidate.file_name().unwrap_or_default().to_owned();
         let selected = Selected { path, name, metadata };
-        if self.is_excluded(&selected.path, metadata.kind == EntryKind::Directory) {
+        if self.is_excluded(&selected.path) {
             let mut any = false;
             self.walk(&selected, &mut |_, _, _| {
                 any = true;
@@ -170,9 +175,9 @@ impl Tree {
         Ok(names)
     }
 
-    fn is_excluded(&self, path: &Path, directory: bool) -> bool {
+    fn is_excluded(&self, path: &Path) -> bool {
         let relative = path.strip_prefix("/").unwrap_or(path);
-        !relative.as_os_str().is_empty() && self.excluded.as_ref().is_some_and(|excluded| excluded(relative, directory))
+        !self.ignore.is_empty() && !relative.as_os_str().is_empty() && self.ignore.excludes(relative)
     }
 
     fn changed(&self, path: &Path) -> Error {

@@ -77,6 +77,11 @@ impl Ignore {
         self.rules.is_empty()
     }
 
+    /// Whether something in a directory that is left out may stay.
+    pub(super) fn has_exceptions(&self) -> bool {
+        self.rules.iter().any(|rule| rule.exception)
+    }
+
     /// Whether `path`, relative to the context, is left out. A pattern that matches a directory matches what is in it; of
     /// the patterns that match, the last one counts. So a directory may be left out and something in it not.
     pub(super) fn excludes(&self, path: &Path) -> bool {

@@ -152,3 +152,42 @@ fn archives_are_extracted_by_add_alone() {
     assert!(bench.view(&image).open(Path::new("/kept")).unwrap().is_some());
     assert_eq!(bench.fail("FROM busybox\nADD https://example.com/x /\n").0, ErrorKind::Unsupported);
 }
+
+#[test]
+fn programs_of_this_machine_run_with_their_libraries() {
+    let bench = Bench::new();
+    let build = || bench.builder().from_host(["/bin/sh", "/usr/bin/env"]).unwrap().tag("host").commit().unwrap();
+    let image = build();
+    assert_eq!(build().digest(), image.digest());
+    assert_eq!(image.layer_count(), 1);
+    let ran = bench.build("FROM host\nENV LANG=C.UTF-8\nRUN env > /env\n");
+    assert!(bench.read(&ran, "/env").contains("LANG=C.UTF-8\n"));
+    let error = bench.builder().from_host(["no-such-program"]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn what_the_context_ignores_is_not_copied_and_changes_nothing() {
+    let bench = Bench::new();
+    for path in ["keep.py", "logs/a", "logs/wanted", "node_modules/x/y", "deep/secret.key"] {
+        bench.file(path, "1");
+    }
+    bench.file(".dockerignore", "node_modules\n**/*.key\nlogs\n!logs/wanted\nDockerfile\n.dockerignore\n");
+    let text = "FROM busybox\nCOPY . /app\nCOPY log* /logs/\n";
+    let image = bench.build(text);
+    let names: Vec<String> = bench.last_layer(&image);
+    assert_eq!(names, ["/logs", "/logs/wanted"]);
+    let view = bench.view(&image);
+    let mut found = Vec::new();
+    view.walk(Path::new("/app"), &mut |path, _| {
+        found.push(path.display().to_string());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(found, ["/app", "/app/deep", "/app/keep.py", "/app/logs", "/app/logs/wanted"]);
+    bench.file("node_modules/x/y", "2");
+    assert_eq!(bench.build(text).digest(), image.digest());
+    let (kind, message) = bench.fail("FROM busybox\nCOPY node_modules /x\n");
+    assert_eq!(kind, ErrorKind::NotFound);
+    assert!(message.ends_with("(hint: does .dockerignore leave it out?)"), "{message}");
+}

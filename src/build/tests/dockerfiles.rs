@@ -29,7 +29,7 @@ fn a_second_build_makes_nothing_and_gives_the_same_image() {
     let second = bench.dockerfile(SERVICE).tag("shop/web:2").run().unwrap();
     assert_eq!(bench.layers(), before);
     assert_eq!(second.digest(), first.digest());
-    let events = bench.events.borrow().clone();
+    let events = bench.events.lock().unwrap().clone();
     assert!(events.contains(&"[5/8] RUN cat requirements.txt > installed (cached)".to_owned()), "{events:?}");
     assert_eq!(second.layer_count(), 5);
     let config = second.config().config.clone().unwrap();
@@ -61,7 +61,7 @@ fn a_changed_file_runs_only_what_depends_on_it() {
     assert_eq!(bench.read(&changed, "/srv/installed"), "django\n");
     let again = bench.dockerfile(SERVICE).no_cache(true).run().unwrap();
     assert_eq!(again.config().rootfs.diff_ids.len(), changed.config().rootfs.diff_ids.len());
-    assert!(bench.events.borrow().iter().all(|event| !event.ends_with("(cached)")));
+    assert!(bench.events.lock().unwrap().iter().all(|event| !event.ends_with("(cached)")));
 }
 
 #[test]
@@ -127,7 +127,7 @@ LABEL version=\"v $VERSION\" name='$NAME'
     let labels = config.labels.unwrap();
     assert_eq!((labels["version"].as_str(), labels["name"].as_str()), ("v 2", "$NAME"));
     assert!(!config.env.unwrap().iter().any(|entry| entry.starts_with("VERSION")));
-    assert!(bench.events.borrow().iter().any(|event| event.contains("build argument TYPO")));
+    assert!(bench.events.lock().unwrap().iter().any(|event| event.contains("build argument TYPO")));
     assert!(history(image.config()).iter().any(|(text, _)| text.starts_with("RUN |1 VERSION=2 /bin/sh -c")));
     let default = bench.build(text);
     assert_eq!(bench.read(&default, "/said"), "1 env /opt/1 \n");
