@@ -160,8 +160,9 @@ impl<'build> Solver<'build> {
         let network = run.network.or(self.options.network).unwrap_or(Network::Host);
         let (mounts, sources, _held) = self.mounts(state, run)?;
         let config = state.config.config.clone().unwrap_or_default();
-        let depends =
-            format!("{:?}", (&run.command, &run.arguments, &run.mounts, sources, network, &self.options.binds));
+        // Where they come from on the host is no matter of the image.
+        let binds: Vec<&PathBuf> = self.options.binds.iter().map(|(_, target)| target).collect();
+        let depends = format!("{:?}", (&run.command, &run.arguments, &run.mounts, sources, network, binds));
         let surroundings = format!("{:?}", (config.env, config.user, config.working_dir, config.shell));
         let key = self.key("run", state, &[&depends, &surroundings]);
         let store = self.store();
