@@ -65,7 +65,7 @@
 //! | for | look at |
 //! |---|---|
 //! | opening a root directory; images by name | [`Engine`], [`EngineOptions`], [`ImageName`] |
-//! | building | [`Engine::build`], [`Engine::image_builder`] |
+//! | building | [`Engine::build`], [`Engine::image_builder`], [`Image`], [`ImageConfig`] |
 //! | running | [`ContainerBuilder`], [`Output`], [`Container`] |
 //! | limits and statistics | [`cgroup`] |
 //! | confining alone | [`Sandbox`], [`Process`] |
@@ -120,8 +120,9 @@ pub use network::{Network, NetworkStats, PublishedPort};
 #[cfg(feature = "registry")]
 pub use registry::{Credentials, PullEvent, PushEvent, RegistryOptions};
 pub use sandbox::{NetworkMode, Sandbox, Stream};
+pub use spec::{HealthConfig, History, ImageConfig, RootFs, RunConfig};
 pub use value::{
-    ContainerId, Cpus, Digest, EnvVar, Memory, Name, Platform, Port, Protocol, Reference, Timestamp, User,
+    ContainerId, Cpus, Digest, EnvVar, IdOrName, Memory, Name, Platform, Port, Protocol, Reference, Timestamp, User,
 };
 
 #[cfg(doctest)]
