@@ -1,14 +1,20 @@
 //! What confines a container; each part lowers itself into a plan.
 
 mod binds;
+mod capability;
+mod defaults;
 mod device;
 mod filesystem;
 mod privilege;
+mod rlimit;
 mod root;
 
 pub(crate) use binds::{Bind, Tmpfs, lower_binds, lower_tmpfs};
+pub use capability::{Capability, CapabilitySet};
+pub(crate) use defaults::{MASKED_PATHS, READ_ONLY_PATHS};
 pub(crate) use device::lower_devices;
 pub(crate) use filesystem::{MountTargets, lower_masks, lower_proc, lower_sys};
 pub(crate) use privilege::{Privileges, lower_privileges};
+pub use rlimit::{Resource, ResourceLimit};
 pub use root::Root;
 pub(crate) use root::{lower_pivot, lower_root};
