@@ -114,6 +114,7 @@ pub use container::{
 };
 pub use engine::{Collected, Engine, EngineOptions, ImageName};
 pub use error::{Error, ErrorKind, Result};
+pub use isolate::seccomp;
 pub use isolate::{Capability, CapabilitySet, Resource, ResourceLimit, Root};
 pub use launch::{Exit, ExitStatus, IdMap, IdRange, Process};
 pub use network::{Network, NetworkStats, PublishedPort};

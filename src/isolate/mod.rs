@@ -8,6 +8,7 @@ mod filesystem;
 mod privilege;
 mod rlimit;
 mod root;
+pub mod seccomp;
 
 pub(crate) use binds::{Bind, Tmpfs, lower_binds, lower_tmpfs};
 pub use capability::{Capability, CapabilitySet};

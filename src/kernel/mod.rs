@@ -7,6 +7,8 @@ mod file;
 mod namespace;
 mod netlink;
 mod process;
+#[cfg(test)]
+mod seccomp;
 mod tree;
 
 pub(crate) use file::{
@@ -15,6 +17,8 @@ pub(crate) use file::{
 pub(crate) use namespace::{current_network_namespace, in_network_namespace, in_new_network_namespace};
 pub(crate) use netlink::{NetlinkFamily, NetlinkSocket};
 pub(crate) use process::{PidFd, WaitStatus, pid_of};
+#[cfg(test)]
+pub(crate) use seccomp::confine_thread;
 pub(crate) use tree::{get_xattr_at, list_xattrs_at, open_beneath, open_regular, remove_tree, set_xattr_at};
 
 /// Runs a system call that returns a new descriptor or -1 with errno.
