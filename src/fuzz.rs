@@ -60,3 +60,8 @@ pub fn plan(data: &[u8]) {
         assert!(verified.to_string().starts_with("Fence:\n  close-others"));
     }
 }
+
+/// Seccomp profiles: what compiles is a program that the kernel takes, on every architecture.
+pub fn seccomp(data: &[u8]) {
+    crate::isolate::seccomp::fuzz(data);
+}
