@@ -42,8 +42,9 @@
 //!   the stop of a service) kills the keepers and so the containers. *Instead:* `KillMode=process` for that service.
 //! - **Control groups inside.** With version 1 no control group file system is mounted in the container; a program that
 //!   sizes itself by its limits (a JVM) sees the whole machine.
-//! - **Limits with version 2** need a delegated group whose parent holds no processes. Where there is none, a limit is
-//!   an error that says so, or a note with [`Policy::BestEffort`](crate::cgroup::Policy::BestEffort).
+//! - **Limits with version 2** need, for an ordinary user or inside a container, a delegated group that holds no
+//!   processes itself. Where there is none, a limit is an error that says so, or a note with
+//!   [`Policy::BestEffort`](crate::cgroup::Policy::BestEffort).
 //! - **Stopping without an init.** With `init(false)` a command without handlers ignores its stop signal; `stop` then
 //!   takes the whole grace period.
 //! - **No user namespace for containers of root.** Root in the container is root of the host with fewer rights.
@@ -64,6 +65,8 @@
 //!   A clock that is set back by hours at that moment may let it remove a layer too early; the next use reports it as
 //!   missing, and a pull or build brings it back.
 //! - **One platform.** Images of other architectures can be pulled, not run.
+//! - **`RUN` has the host's network** unless told otherwise, so that package managers work for everybody.
+//!   *Instead:* [`BuildBuilder::network`](crate::BuildBuilder::network) with `Network::None`, or `RUN --network=none`.
 //! - **`ADD` from addresses and repositories, `RUN --mount=type=cache` and `ssh`,** and external frontends are refused
 //!   with the line.
 //!
