@@ -69,6 +69,7 @@
 //! | running | [`ContainerBuilder`], [`Output`], [`Container`] |
 //! | limits and statistics | [`cgroup`] |
 //! | confining alone | [`Sandbox`], [`Process`] |
+//! | system call filters, capabilities | [`seccomp`], [`CapabilitySet`] |
 //! | what went wrong | [`Error`], [`ErrorKind`] |
 //! | why it is so, and what is missing | [`manual`], above all [`manual::shortcomings`] |
 //!

@@ -49,8 +49,7 @@
 //!   takes the whole grace period.
 //! - **No user namespace for containers of root.** Root in the container is root of the host with fewer rights.
 //! - **One id for ordinary users.** Their containers have id 0 alone: a command cannot run as another user, layers lose
-//!   their owners, and device files in layers are passed over. Ranges (`newuidmap`) serve [`Sandbox`](crate::Sandbox)
-//!   only.
+//!   their owners, and device files in layers are passed over. Ranges of further ids (`newuidmap`) are not used.
 //! - **Hosts whose root is an initramfs** cannot start containers: the kernel does not let go of that root.
 //! - **Inside another container** a fresh `/proc` may be refused, where the outer one masks its own. The error says so.
 //!
