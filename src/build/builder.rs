@@ -2,10 +2,11 @@
 
 use super::dockerfile::{Dockerfile, FILE_BUDGET, Instruction};
 use super::event::BuildEvent;
-use super::frontend::Frontend;
+use super::frontend::{Frontend, one_line};
 use super::ignore::Ignore;
 use super::image::{Image, publish};
 use super::solver::{BaseResolver, Options, Solver};
+use super::step::Base;
 use super::tree::Tree;
 use super::variable::{Arguments, PREDEFINED};
 use crate::container::Services;
@@ -151,6 +152,9 @@ impl<'progress> BuildBuilder<'progress> {
         let mut solver = Solver::new(&services, &*resolver, &self.options, Some(&context), &mut self.progress)?;
         warnings.into_iter().for_each(|warning| solver.warn(warning));
         let needed = frontend.needed(target)?;
+        look_ahead(&frontend, &needed, &context, &mut |base, of_stage| {
+            resolver.resolve(base, of_stage.unwrap_or(&platform)).map(drop)
+        })?;
         solver.total = needed.iter().map(|&index| count(&frontend.file, index)).sum();
         for index in needed {
             let (base, of_stage) = frontend.base(index)?;
@@ -197,6 +201,34 @@ impl<'progress> BuildBuilder<'progress> {
         file.take(FILE_BUDGET as u64 + 1).read_to_end(&mut bytes).during(operation)?;
         Dockerfile::parse(&name, &bytes)
     }
+}
+
+/// Finds early what would fail late: sources that are not in the context, then base images that do not exist. Sources
+/// with variables are left to their step.
+fn look_ahead(
+    frontend: &Frontend,
+    needed: &[usize],
+    context: &Tree,
+    resolve: &mut dyn FnMut(&Reference, Option<&Platform>) -> Result<()>,
+) -> Result<()> {
+    let file = &frontend.file;
+    for located in needed.iter().flat_map(|&index| &file.stages[index].instructions) {
+        let Instruction::Copy(copy) = &located.instruction else { continue };
+        let plain = |source: &&String| !source.contains(['$', '"', '\'', file.escape]);
+        for source in copy.sources.iter().filter(|_| copy.from.is_none()).filter(plain) {
+            context
+                .select(source)
+                .context(|| format!("{}:{}: {}", file.name, located.line, one_line(&located.text)))?;
+        }
+    }
+    for &index in needed {
+        if let (Base::Image(reference), of_stage) = frontend.base(index)? {
+            let stage = &file.stages[index];
+            resolve(&reference, of_stage.as_ref())
+                .context(|| format!("{}:{}: {}", file.name, stage.line, one_line(&stage.text)))?;
+        }
+    }
+    Ok(())
 }
 
 /// How many steps a stage has, its `FROM` included.

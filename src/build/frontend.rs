@@ -227,7 +227,7 @@ fn parse_mode(keyword: &str, text: &str) -> Result<u32> {
 }
 
 /// For people: on one line, of moderate length.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let line: String = words.join(" ").chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match line.char_indices().nth(200) {

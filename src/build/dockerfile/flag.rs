@@ -12,7 +12,7 @@ pub(super) struct Flags {
 
 impl Flags {
     /// Takes the leading words that begin with `--`; a bare `--` ends them.
-    pub(super) fn take<'t>(mut text: &'t str, escape: char) -> (Flags, &'t str) {
+    pub(super) fn take(mut text: &str, escape: char) -> (Flags, &str) {
         let mut flags = Vec::new();
         while let Some((word, rest)) = split_word(text, escape) {
             let Some(flag) = word.strip_prefix("--") else { break };

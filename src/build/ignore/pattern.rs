@@ -67,10 +67,10 @@ impl Pattern {
         match token {
             Token::Literal(literal) if *literal == c => self.enter(next, at + 1),
             Token::One if c != '/' => self.enter(next, at + 1),
-            Token::Class(negated, ranges) if c != '/' => {
-                if ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated {
-                    self.enter(next, at + 1);
-                }
+            Token::Class(negated, ranges)
+                if c != '/' && ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated =>
+            {
+                self.enter(next, at + 1);
             }
             Token::Name if c != '/' => self.enter(next, at),
             Token::Rest => self.enter(next, at),

@@ -170,3 +170,16 @@ fn errors_name_file_line_and_remedy() {
         assert_eq!(actual, kind, "{text}: {message}");
     }
 }
+
+#[test]
+fn what_must_fail_fails_before_anything_runs() {
+    let bench = Bench::new();
+    for text in [
+        "FROM busybox\nRUN echo ran\nCOPY gone /\n",
+        "FROM busybox AS one\nRUN echo ran\nFROM gone\nCOPY --from=one /x /\n",
+    ] {
+        assert_eq!(bench.fail(text).0, ErrorKind::NotFound);
+        let events = bench.events.lock().unwrap();
+        assert!(events.is_empty(), "{events:?}");
+    }
+}
