@@ -14,4 +14,5 @@ mod verify;
 
 pub(crate) use builder::{Builder, Plan, Slot};
 pub(crate) use phase::Phase;
+#[cfg(fuzzing)]
 pub(crate) use verify::verify;
