@@ -132,12 +132,18 @@ impl<'build> Solver<'build> {
         let made_tree = self.tree(&copy.origin, state)?;
         let tree = made_tree.as_ref().or(self.context.filter(|_| copy.origin == Origin::Context));
         let transfer = Transfer::find(copy, tree, state)?;
-        let key = self.key("copy", state, &[&transfer.digest()?.to_string()]);
+        let digest = transfer.digest()?;
+        let key = self.key("copy", state, &[&digest.to_string()]);
         let mut skipped = 0;
         let store = self.store();
         let made = self.cached(step, &key, |_| {
             let snapshot = state.snapshot(&store)?;
             skipped = transfer.write(&store, &snapshot)?;
+            // Else the cache would keep what was copied under the key of what was looked at.
+            if transfer.digest()? != digest {
+                return Err(Error::new(ErrorKind::InUse, "a source changed while it was copied")
+                    .hint("build again when nothing writes to the sources"));
+            }
             Ok(Some(snapshot))
         })?;
         if skipped > 0 {

@@ -183,3 +183,20 @@ fn what_must_fail_fails_before_anything_runs() {
         assert!(events.is_empty(), "{events:?}");
     }
 }
+
+#[test]
+fn a_source_that_changes_meanwhile_is_not_kept_under_the_wrong_key() {
+    let bench = service();
+    let text = "FROM busybox\nCOPY app.py /\n";
+    let path = bench.context.join("app.py");
+    let change = path.clone();
+    let build = bench.dockerfile(text).on_progress(move |event| {
+        if event.to_string().contains("COPY") {
+            fs::write(&change, "changed").unwrap();
+        }
+    });
+    assert_eq!(build.run().unwrap_err().kind(), ErrorKind::InUse);
+    fs::write(&path, "print(1)\n").unwrap();
+    let image = bench.build(text);
+    assert_eq!(bench.read(&image, "/app.py"), "print(1)\n");
+}
