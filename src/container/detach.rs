@@ -38,7 +38,10 @@ fn start_unnamed(services: &Arc<Services>, mut specification: Specification, sna
         }
     };
     match run(services, &mut specification, &directory, &kept, lock) {
-        Ok(()) => Container::open(services, &specification.id),
+        Ok(()) => {
+            directory.wait_until_noted();
+            Container::open(services, &specification.id)
+        }
         Err(error) => {
             // The keeper, if there was one, is done with its own cleaning up.
             let _ = directory.wait_until_dead();

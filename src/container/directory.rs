@@ -25,6 +25,11 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a keeper may take to write two numbers down; a disk that is slower leaves the container one that is being
+/// started.
+const NOTE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One container's directory.
 #[derive(Debug, Clone)]
@@ -90,6 +95,15 @@ impl Directory {
                     Err(error) => return Err(io::Error::from(error.kind())).during(operation),
                 }
             },
+        }
+    }
+
+    /// Waits until the keeper has noted the processes of a start that it reported as done: until then a look at the
+    /// container would find one that is being started.
+    pub(crate) fn wait_until_noted(&self) {
+        let begin = Instant::now();
+        while self.processes().is_none() && self.is_alive() && begin.elapsed() < NOTE_PATIENCE {
+            std::thread::sleep(Duration::from_micros(200));
         }
     }
 
