@@ -284,10 +284,10 @@ impl fmt::Display for ImageName<'_> {
 /// The base of a build: from the store, else from its registry.
 impl BaseResolver for Engine {
     fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<StoredImage> {
-        if let Some(image) = self.services.store.images().find(reference)? {
-            if platform.accepts(&image.config.platform()) {
-                return Ok(image);
-            }
+        if let Some(image) = self.services.store.images().find(reference)?
+            && platform.accepts(&image.config.platform())
+        {
+            return Ok(image);
         }
         #[cfg(feature = "registry")]
         if reference.registry().is_some() {

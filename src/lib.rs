@@ -103,7 +103,7 @@ mod plan;
 #[cfg(feature = "registry")]
 mod registry;
 mod sandbox;
-mod spec;
+pub mod spec;
 mod stage;
 mod store;
 mod value;

@@ -377,7 +377,7 @@ fn number(field: &[u8]) -> Result<u64> {
     let is_blank = |byte: &u8| matches!(byte, b' ' | 0);
     let start = field.iter().position(|byte| *byte != b' ').unwrap_or(field.len());
     let digits = field[start..].iter().take_while(|byte| !is_blank(byte)).count();
-    if !field[start + digits..].iter().all(|byte| is_blank(byte)) {
+    if !field[start + digits..].iter().all(is_blank) {
         return Err(bad());
     }
     field[start..start + digits].iter().try_fold(0u64, |number, &byte| match byte {

@@ -11,7 +11,7 @@ use crate::value::Memory;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +32,7 @@ pub(crate) struct Assembly {
     held_ports: HeldPorts,
     pub(crate) ports: Vec<PublishedPort>,
     pub(crate) address: Option<Ipv4Addr>,
+    gateway: Option<Ipv4Addr>,
     pub(crate) unenforced: Vec<Unenforced>,
     armed: bool,
 }
@@ -64,6 +65,7 @@ impl Assembly {
             held_ports: HeldPorts::default(),
             ports: Vec::new(),
             address: None,
+            gateway: None,
             unenforced: Vec::new(),
             armed: true,
         };
@@ -91,6 +93,7 @@ impl Assembly {
         let attachment = self.services.networks.attach(&namespace, &specification.id, &specification.ports)?;
         self.holdings.attachment = Some(attachment.record);
         self.address = Some(attachment.address);
+        self.gateway = Some(attachment.gateway);
         self.ports = attachment.ports;
         self.held_ports = attachment.held;
         self.network = Some(namespace.into_fd());
@@ -110,8 +113,10 @@ impl Assembly {
     /// Writes hosts, hostname and resolv.conf of the container into `directory`.
     pub(crate) fn write_files(&self, specification: &Specification, directory: &Path) -> Result<()> {
         let network = specification.network;
+        // The name under which podman's containers find their host.
+        let host = self.gateway.map(|gateway| (IpAddr::V4(gateway), "host.containers.internal".to_owned()));
         let texts = [
-            ("hosts", files::hosts(&specification.hostname, self.address, &[])),
+            ("hosts", files::hosts(&specification.hostname, self.address, host.as_slice())),
             ("hostname", files::hostname(&specification.hostname)),
             ("resolv.conf", files::resolv_conf(&files::host_resolv_conf(), network)),
         ];

@@ -338,17 +338,17 @@ impl ContainerBuilder {
 
 /// A signal by name (`SIGTERM`, `TERM`) or number.
 fn parse_signal(text: &str) -> Result<i32> {
-    if let Ok(number) = text.parse::<i32>() {
-        if (1..=64).contains(&number) {
-            return Ok(number);
-        }
+    if let Ok(number) = text.parse::<i32>()
+        && (1..=64).contains(&number)
+    {
+        return Ok(number);
     }
     let upper = text.to_ascii_uppercase();
     let name = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
-    if let Some(offset) = name.strip_prefix("SIGRTMIN+").and_then(|offset| offset.parse::<i32>().ok()) {
-        if (0..=30).contains(&offset) {
-            return Ok(34 + offset);
-        }
+    if let Some(offset) = name.strip_prefix("SIGRTMIN+").and_then(|offset| offset.parse::<i32>().ok())
+        && (0..=30).contains(&offset)
+    {
+        return Ok(34 + offset);
     }
     name.parse::<nix::sys::signal::Signal>()
         .map(|signal| signal as i32)

@@ -26,7 +26,7 @@ fn start_unnamed(services: &Arc<Services>, mut specification: Specification, sna
     let new = NewDirectory::make(services, &specification.id)?;
     let pin = pin_name(&specification)?;
     services.store.pins().hold(&pin, &specification.layers)?;
-    let made = snapshot.into_kept(new.path()).and_then(|kept| {
+    let made = snapshot.into_kept(new.aside()).and_then(|kept| {
         let published = new.publish(services, &specification)?;
         Ok((kept, published))
     });

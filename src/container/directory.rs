@@ -152,7 +152,7 @@ impl NewDirectory {
     }
 
     /// Where it is as yet.
-    pub(crate) fn path(&self) -> &Path {
+    pub(crate) fn aside(&self) -> &Path {
         &self.aside
     }
 

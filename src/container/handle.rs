@@ -121,10 +121,10 @@ impl Container {
         if let Some(exit) = self.directory.exit()? {
             return Ok(ContainerState::Exited(exit));
         }
-        if self.directory.is_alive() {
-            if let Some((process, _)) = self.directory.processes() {
-                return Ok(ContainerState::Running(process));
-            }
+        if self.directory.is_alive()
+            && let Some((process, _)) = self.directory.processes()
+        {
+            return Ok(ContainerState::Running(process));
         }
         // The keeper may have recorded the end between the two looks; if not, it died without a word.
         match self.directory.exit()? {

@@ -47,7 +47,8 @@ pub(crate) fn lower_sys(plan: &mut Builder, root: Slot, fresh: bool) -> Slot {
             OpCode::OpenBelow,
             &[mount.into(), path, (libc::O_PATH | libc::O_DIRECTORY) as u32, target.into()],
             "open /sys/fs/cgroup",
-        );
+        )
+        .tolerate(Tolerate::MISSING);
         plan.push(OpCode::Attach, &[cgroup.into(), target.into()], "attach /sys/fs/cgroup");
     }
     mount

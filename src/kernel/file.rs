@@ -124,16 +124,6 @@ pub(crate) fn rename_no_replace(
     rename(from_directory, from, to_directory, to, libc::RENAME_NOREPLACE)
 }
 
-/// Exchanges two names in one step.
-pub(crate) fn rename_exchange(
-    from_directory: BorrowedFd<'_>,
-    from: &Path,
-    to_directory: BorrowedFd<'_>,
-    to: &Path,
-) -> io::Result<()> {
-    rename(from_directory, from, to_directory, to, libc::RENAME_EXCHANGE)
-}
-
 fn rename(
     from_directory: BorrowedFd<'_>,
     from: &Path,

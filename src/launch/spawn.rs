@@ -1,6 +1,5 @@
 //! The clone into an exec: the only instructions that ever run in a child of the host's memory.
 
-use crate::stage::number;
 use crate::stage::syscall::{Errno, syscall};
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -157,7 +156,7 @@ unsafe fn clone_into(clone: &CloneArguments, child: *mut Child) -> Result<i32, E
             "ud2",
             "2:",
             run_child = sym run_child,
-            inlateout("rax") number::CLONE3 as isize => result,
+            inlateout("rax") libc::SYS_clone3 as isize => result,
             in("rdi") clone, in("rsi") size_of::<CloneArguments>(), in("r12") child,
             lateout("rcx") _, lateout("r11") _,
         );
@@ -181,7 +180,7 @@ unsafe fn clone_into(clone: &CloneArguments, child: *mut Child) -> Result<i32, E
             "brk #0",
             "2:",
             run_child = sym run_child,
-            in("x8") number::CLONE3,
+            in("x8") libc::SYS_clone3,
             inlateout("x0") clone as *const _ as isize => result,
             in("x1") size_of::<CloneArguments>(), in("x20") child,
             lateout("x30") _,
@@ -203,10 +202,10 @@ unsafe extern "C" fn run_child(child: *mut Child) -> ! {
         for index in 0..(*child).inherited_count {
             let descriptor = *(*child).inherited.add(index);
             // The child's table of descriptors is a copy: the host's keep their flag.
-            let _ = syscall(number::FCNTL, [descriptor as usize, F_SETFD, 0, 0, 0, 0]);
+            let _ = syscall(libc::SYS_fcntl as usize, [descriptor as usize, F_SETFD, 0, 0, 0, 0]);
         }
         let result = syscall(
-            number::EXECVEAT,
+            libc::SYS_execveat as usize,
             [
                 (*child).stage as usize,
                 c"".as_ptr() as usize,
@@ -218,7 +217,7 @@ unsafe extern "C" fn run_child(child: *mut Child) -> ! {
         );
         (&raw mut (*child).errno).write_volatile(result.err().unwrap_or(libc::EPROTO));
         loop {
-            let _ = syscall(number::EXIT_GROUP, [127, 0, 0, 0, 0, 0]);
+            let _ = syscall(libc::SYS_exit_group as usize, [127, 0, 0, 0, 0, 0]);
         }
     }
 }

@@ -39,10 +39,6 @@ pub(crate) struct Attachment {
     pub(crate) address: Ipv4Addr,
     /// The host's address on the bridge: the container's default route.
     pub(crate) gateway: Ipv4Addr,
-    /// How many leading bits of the address are the subnet's.
-    pub(crate) prefix: u8,
-    /// The host's end of the virtual cable.
-    pub(crate) interface: String,
     /// The published ports, with the numbers that the kernel chose for 0.
     pub(crate) ports: Vec<PublishedPort>,
     /// Keeps the ports from being taken by others: must live as long as the container.
@@ -72,8 +68,6 @@ impl Networks {
             Ok(()) => Ok(Attachment {
                 address: record.address,
                 gateway: definition.subnet.gateway(),
-                prefix: definition.subnet.prefix,
-                interface: record.interface.clone(),
                 ports: record.ports.clone(),
                 held,
                 record,

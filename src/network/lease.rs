@@ -148,7 +148,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let leases = Leases::open(scratch.path().join("leases")).unwrap();
         let subnet = Subnet::new(Ipv4Addr::new(10, 77, 0, 0), 29);
-        let mut take = || leases.take(subnet, record, |_| Ok(true));
+        let take = || leases.take(subnet, record, |_| Ok(true));
         let first = take().unwrap();
         assert_eq!(first.address, Ipv4Addr::new(10, 77, 0, 2));
         leases.give_back(&first).unwrap();

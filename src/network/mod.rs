@@ -16,7 +16,7 @@ mod subnet;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use attachment::{Attachment, Networks, undo_message};
+pub(crate) use attachment::{Networks, undo_message};
 pub(crate) use lease::AttachmentRecord;
 pub(crate) use namespace::NetworkNamespace;
 pub(crate) use publish::HeldPorts;

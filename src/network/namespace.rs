@@ -1,7 +1,9 @@
 //! A container's network namespace, held by descriptor.
 
 use super::route::RouteSocket;
-use crate::kernel::{current_network_namespace, in_network_namespace, in_new_network_namespace};
+#[cfg(test)]
+use crate::kernel::in_network_namespace;
+use crate::kernel::{current_network_namespace, in_new_network_namespace};
 use crate::{Error, ErrorKind, Result};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
@@ -32,6 +34,7 @@ impl NetworkNamespace {
     }
 
     /// The namespace that `fd` refers to.
+    #[cfg(test)]
     pub(crate) fn from_fd(fd: OwnedFd) -> Result<NetworkNamespace> {
         let route = in_network_namespace(fd.as_fd(), RouteSocket::open)?;
         Ok(NetworkNamespace { fd, route: Mutex::new(route) })

@@ -90,11 +90,6 @@ impl HeldPorts {
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.0.iter().map(AsFd::as_fd)
     }
-
-    /// The sockets themselves.
-    pub(crate) fn into_descriptors(self) -> Vec<OwnedFd> {
-        self.0
-    }
 }
 
 fn hold(port: &PublishedPort) -> Result<(OwnedFd, u16)> {

@@ -1,6 +1,7 @@
 //! The default network as a whole, each test on a "host" of its own: real connections, the kernel's own view of the
 //! rules by `nft`, and what is left at the end.
 
+use super::attachment::Attachment;
 use super::route::RouteSocket;
 use super::*;
 use crate::ErrorKind;

@@ -76,12 +76,10 @@ pub struct Recorder {
 /// Set in [`Recorder::payload_status`] once it holds a status.
 pub const STATUS_KNOWN: u32 = 0x8000_0000;
 
-/// What the stage is doing.
+/// What the stage is doing; 0: carrying out the plan.
 pub struct State;
 
 impl State {
-    /// Carrying out the plan.
-    pub const RUNNING: u32 = 0;
     /// An operation failed.
     pub const FAULTED: u32 = 1;
     /// The payload is being executed or runs.

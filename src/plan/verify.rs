@@ -97,7 +97,7 @@ pub(crate) fn verify(bytes: &[u8]) -> Result<Verified<'_>, Defect> {
 }
 
 fn read_header(bytes: &[u8]) -> Result<Header, Defect> {
-    if bytes.len() < size_of::<Header>() || bytes.len() % 8 != 0 || bytes.len() > PLAN_BUDGET {
+    if bytes.len() < size_of::<Header>() || !bytes.len().is_multiple_of(8) || bytes.len() > PLAN_BUDGET {
         return Err(Defect::Size);
     }
     let field = |index: usize| word(bytes, index * 4);
@@ -116,7 +116,7 @@ fn read_header(bytes: &[u8]) -> Result<Header, Defect> {
         drill_errno: field(11),
     };
     let within = |offset: u32, count: u32, size: usize, alignment: u32| {
-        offset % alignment == 0
+        offset.is_multiple_of(alignment)
             && (offset as usize) >= size_of::<Header>()
             && (count as usize)
                 .checked_mul(size)
@@ -149,7 +149,7 @@ fn check_arguments(index: usize, op: &Op, bytes: &[u8], filled: &mut [bool; SLOT
         let count = op.arguments.get(position + 1).copied().unwrap_or(0);
         let array = |size: usize, alignment: usize| {
             let end = (count as usize).checked_mul(size).and_then(|size| size.checked_add(argument as usize));
-            argument as usize % alignment == 0 && end.is_some_and(|end| end <= bytes.len())
+            (argument as usize).is_multiple_of(alignment) && end.is_some_and(|end| end <= bytes.len())
         };
         let sound = match kinds.get(position).copied().unwrap_or(Argument::Unused) {
             Argument::Unused if argument != 0 => return Err(Defect::Unused(index)),

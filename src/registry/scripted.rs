@@ -144,12 +144,14 @@ fn serve(stream: TcpStream, script: &dyn Fn(&Arrived) -> Script, log: &Mutex<Vec
     if arrived.method != "HEAD" {
         stream.write_all(&script.body[..script.cut.unwrap_or(script.body.len())])?;
     }
-    while script.endless {
+    if !script.endless {
+        return Ok(());
+    }
+    loop {
         stream.write_all(b"10000\r\n")?;
         stream.write_all(&[b' '; 0x10000])?;
         stream.write_all(b"\r\n")?;
     }
-    Ok(())
 }
 
 fn read_request(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Arrived>> {

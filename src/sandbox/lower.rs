@@ -96,10 +96,10 @@ impl Sandbox {
         if self.command.iter().any(|argument| argument.contains(&0)) {
             return Err(Error::invalid("the command holds a NUL byte"));
         }
-        if let Some(hostname) = &self.hostname {
-            if hostname.is_empty() || hostname.len() > 64 || hostname.contains('\0') {
-                return Err(Error::invalid(format!("host name {hostname:?} is empty or longer than 64 bytes")));
-            }
+        if let Some(hostname) = &self.hostname
+            && (hostname.is_empty() || hostname.len() > 64 || hostname.contains('\0'))
+        {
+            return Err(Error::invalid(format!("host name {hostname:?} is empty or longer than 64 bytes")));
         }
         if !self.working_directory.is_absolute() || self.working_directory.as_os_str().as_bytes().contains(&0) {
             let shown = self.working_directory.display();

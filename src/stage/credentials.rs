@@ -2,7 +2,8 @@
 
 use super::constant::*;
 use super::program::Program;
-use super::syscall::{Errno, call};
+use super::call::call;
+use super::syscall::Errno;
 
 /// Takes on user and group 0 of the user namespace, without supplementary groups where the kernel lets them go.
 pub(crate) fn become_root() -> Result<(), Errno> {

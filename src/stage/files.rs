@@ -2,7 +2,8 @@
 
 use super::constant::*;
 use super::program::Program;
-use super::syscall::{Errno, call};
+use super::call::call;
+use super::syscall::Errno;
 
 /// openat2(2)'s argument.
 #[repr(C)]

@@ -5,7 +5,8 @@
 use super::constant::*;
 use super::process;
 use super::program::Program;
-use super::syscall::{Errno, call};
+use super::call::call;
+use super::syscall::Errno;
 use crate::plan::layout::{STATUS_KNOWN, State};
 use core::sync::atomic::Ordering;
 

@@ -2,7 +2,8 @@
 
 use super::constant::*;
 use super::program::{EMPTY, Program};
-use super::syscall::{Errno, call};
+use super::call::call;
+use super::syscall::Errno;
 use super::{credentials, execute, files, init, keeper, mounts, parent, process};
 use crate::plan::layout::{Message, Role, State};
 use crate::plan::op::{Op, OpCode, Tolerate};

@@ -3,7 +3,8 @@
 
 use super::constant::*;
 use super::files::close;
-use super::syscall::{Errno, call};
+use super::call::call;
+use super::syscall::Errno;
 use super::text::Text;
 
 /// The longest line that is kept in one piece: CRI's, 16 KiB. Longer ones are cut, the pieces tagged `P`.

@@ -14,6 +14,7 @@ mod plan {
 
 #[path = "."]
 mod stage {
+    pub(crate) mod call;
     pub(crate) mod constant;
     pub(crate) mod credentials;
     pub(crate) mod execute;

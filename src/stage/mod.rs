@@ -4,7 +4,6 @@
 //! the few instructions between clone and exec; its other parts are compiled here for their tests.
 #![allow(unsafe_code)]
 
-pub(crate) mod number;
 pub(crate) mod syscall;
 #[cfg(test)]
 mod text;

@@ -3,7 +3,8 @@
 use super::constant::*;
 use super::files::{close, is_directory, open_own};
 use super::program::Program;
-use super::syscall::{Errno, call};
+use super::call::call;
+use super::syscall::Errno;
 
 /// mount_setattr(2)'s argument.
 #[repr(C)]

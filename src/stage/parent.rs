@@ -4,7 +4,8 @@ use super::constant::*;
 use super::files::close;
 use super::process;
 use super::program::Program;
-use super::syscall::{Errno, call};
+use super::call::call;
+use super::syscall::Errno;
 use crate::plan::layout::Message;
 use core::sync::atomic::Ordering;
 

@@ -2,7 +2,8 @@
 
 use super::constant::*;
 use super::program::Program;
-use super::syscall::{Errno, call};
+use super::call::call;
+use super::syscall::Errno;
 use crate::plan::op::NO_SLOT;
 
 /// Ends the process.

@@ -1,7 +1,8 @@
 //! The plan as the stage sees it: mapped memory, slots, the recorder.
 
 use super::constant::*;
-use super::syscall::{Errno, call};
+use super::call::call;
+use super::syscall::Errno;
 use crate::plan::layout::{Header, KeeperOrders, MAGIC, RECORDER_SIZE, Recorder};
 use crate::plan::op::{NO_SLOT, Op, SLOTS};
 use core::sync::atomic::Ordering;

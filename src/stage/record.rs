@@ -2,7 +2,8 @@
 
 use super::constant::*;
 use super::files::{close, write};
-use super::syscall::{Errno, call};
+use super::call::call;
+use super::syscall::Errno;
 use super::text::Text;
 
 /// How the payload ended.

@@ -91,5 +91,8 @@ mod tests {
         text.number(123).push(b"45");
         assert_eq!(text.as_bytes(), b"1234");
         assert_eq!(Text::<4>::new().number(0).as_bytes(), b"0");
+        // SAFETY: a path ends with NUL within its buffer.
+        let path = unsafe { core::ffi::CStr::from_ptr(text.as_path().cast()) };
+        assert_eq!(path.to_bytes(), b"123");
     }
 }

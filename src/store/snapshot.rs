@@ -75,10 +75,3 @@ impl Snapshot {
         (self.scratch, self.upper)
     }
 }
-
-impl KeptSnapshot {
-    /// The files as a process in it would see them.
-    pub(crate) fn view(&self) -> MergedView {
-        MergedView::new(&self.lower, Some(&self.upper))
-    }
-}

@@ -168,6 +168,7 @@ impl MergedView {
 
     /// Calls `visit` for `path` and everything below it, each directory before what is in it, sorted by name; links are
     /// not followed below `path`. Paths are absolute and canonical. Nothing is visited where nothing is.
+    #[cfg(test)]
     pub(crate) fn walk(&self, path: &Path, visit: &mut dyn FnMut(&Path, &EntryMetadata) -> Result<()>) -> Result<()> {
         let Some(found) = self.walk_to(path, true)? else { return Ok(()) };
         let mut pending = vec![(Path::new("/").join(&found.path), found.node.metadata()?)];

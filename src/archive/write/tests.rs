@@ -74,7 +74,10 @@ enum Node {
     Fifo,
 }
 
-fn nodes() -> impl Strategy<Value = Vec<(Vec<u8>, Node, u16, u32, i64, u32, bool)>> {
+/// A name, what it is, its mode, owner, time in seconds and nanoseconds, and whether it has attributes.
+type Planted = (Vec<u8>, Node, u16, u32, i64, u32, bool);
+
+fn nodes() -> impl Strategy<Value = Vec<Planted>> {
     let node = prop_oneof![
         4 => proptest::collection::vec(any::<u8>(), 0..1500).prop_map(Node::File),
         4 => any::<bool>().prop_map(|opaque| Node::Directory { opaque }),
@@ -92,7 +95,7 @@ fn nodes() -> impl Strategy<Value = Vec<(Vec<u8>, Node, u16, u32, i64, u32, bool
 }
 
 /// Makes the nodes; every second directory becomes the place of what follows.
-fn plant(tree: &Path, nodes: &[(Vec<u8>, Node, u16, u32, i64, u32, bool)]) {
+fn plant(tree: &Path, nodes: &[Planted]) {
     use std::os::unix::ffi::OsStrExt;
     let (mut places, mut files, mut made) = (vec![tree.to_owned()], Vec::new(), Vec::new());
     for (index, (name, node, mode, owner, time, nanoseconds, attribute)) in nodes.iter().enumerate() {

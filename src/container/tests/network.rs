@@ -64,7 +64,7 @@ fn two_attached_containers_have_addresses_of_their_own() {
         let ground = Ground::new();
         let addresses: Vec<String> = (0..2)
             .map(|_| {
-                let output = ground.container("cat /etc/hosts | tail -n 1").network(Network::Bridge).output().unwrap();
+                let output = ground.container("cat /etc/hosts | tail -n 2").network(Network::Bridge).output().unwrap();
                 text(&output.stdout).split_whitespace().next().unwrap_or("").to_owned()
             })
             .collect();

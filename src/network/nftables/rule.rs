@@ -36,22 +36,22 @@ pub(super) struct Rule<'a>(pub(super) &'a mut Message);
 
 impl Rule<'_> {
     /// The packet came in by the interface `name`.
-    pub(super) fn from_interface(&mut self, name: &str) -> &mut Self {
+    pub(super) fn enters_by(&mut self, name: &str) -> &mut Self {
         self.meta(META_INPUT_NAME, REGISTER).compare(true, &interface_name(name))
     }
 
     /// The packet came in by another interface than `name`.
-    pub(super) fn not_from_interface(&mut self, name: &str) -> &mut Self {
+    pub(super) fn enters_not_by(&mut self, name: &str) -> &mut Self {
         self.meta(META_INPUT_NAME, REGISTER).compare(false, &interface_name(name))
     }
 
     /// The packet leaves by the interface `name`.
-    pub(super) fn to_interface(&mut self, name: &str) -> &mut Self {
+    pub(super) fn leaves_by(&mut self, name: &str) -> &mut Self {
         self.meta(META_OUTPUT_NAME, REGISTER).compare(true, &interface_name(name))
     }
 
     /// The packet leaves by another interface than `name`.
-    pub(super) fn not_to_interface(&mut self, name: &str) -> &mut Self {
+    pub(super) fn leaves_not_by(&mut self, name: &str) -> &mut Self {
         self.meta(META_OUTPUT_NAME, REGISTER).compare(false, &interface_name(name))
     }
 
@@ -141,7 +141,7 @@ impl Rule<'_> {
     /// Whole bytes are compared without a mask, as `nft` writes (and shows) it.
     fn address_in(&mut self, (base, offset, length): Field, subnet: Subnet) -> &mut Self {
         let octets = subnet.address.octets();
-        if subnet.prefix % 8 == 0 && subnet.prefix > 0 {
+        if subnet.prefix.is_multiple_of(8) && subnet.prefix > 0 {
             let whole = u32::from(subnet.prefix / 8);
             return self.load((base, offset, whole), REGISTER).compare(true, &octets[..whole as usize]);
         }

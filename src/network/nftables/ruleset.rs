@@ -58,28 +58,28 @@ impl Rules<'_> {
 
         // The bridge carries 127.0.0.0/8 for the host's own connections to published ports: without these two a
         // container could reach what the host serves to itself alone (the class of CVE-2020-8558).
-        self.rule(GUARD, TABLE, |rule| rule.from_interface(bridge).destination_in(loopback).drop_packet());
-        self.rule(GUARD, TABLE, |rule| rule.from_interface(bridge).source_in(loopback).drop_packet());
+        self.rule(GUARD, TABLE, |rule| rule.enters_by(bridge).destination_in(loopback).drop_packet());
+        self.rule(GUARD, TABLE, |rule| rule.enters_by(bridge).source_in(loopback).drop_packet());
 
         // A port published on 127.0.0.1 is not for a neighbour on the wire who writes that address on a packet.
-        self.rule(PREROUTING, TABLE, |rule| rule.destination_in(loopback).not_from_interface("lo").accept());
+        self.rule(PREROUTING, TABLE, |rule| rule.destination_in(loopback).enters_not_by("lo").accept());
         for chain in [PREROUTING, OUTPUT] {
             self.rule(chain, NAT, |rule| rule.redirect_by_address_and_port(MAP_BY_ADDRESS));
             self.rule(chain, ADDRESS_TYPE, |rule| rule.destination_is_local().redirect_by_port(MAP));
         }
 
-        self.rule(POSTROUTING, MASQUERADE, |rule| rule.source_in(subnet).not_to_interface(bridge).masquerade());
-        self.rule(POSTROUTING, MASQUERADE, |rule| rule.source_in(loopback).to_interface(bridge).masquerade());
+        self.rule(POSTROUTING, MASQUERADE, |rule| rule.source_in(subnet).leaves_not_by(bridge).masquerade());
+        self.rule(POSTROUTING, MASQUERADE, |rule| rule.source_in(loopback).leaves_by(bridge).masquerade());
         // A container that reaches another (or itself) by a published port must get its answers from the host's
         // address, or it would not know them.
         self.rule(POSTROUTING, CONNECTIONS, |rule| {
-            rule.source_in(subnet).to_interface(bridge).of_published_port().masquerade()
+            rule.source_in(subnet).leaves_by(bridge).of_published_port().masquerade()
         });
 
-        self.rule(FORWARD, TABLE, |rule| rule.from_interface(bridge).accept());
-        self.rule(FORWARD, CONNECTIONS, |rule| rule.to_interface(bridge).of_known_connection().accept());
-        self.rule(FORWARD, CONNECTIONS, |rule| rule.to_interface(bridge).of_published_port().accept());
-        self.rule(FORWARD, TABLE, |rule| rule.to_interface(bridge).drop_packet());
+        self.rule(FORWARD, TABLE, |rule| rule.enters_by(bridge).accept());
+        self.rule(FORWARD, CONNECTIONS, |rule| rule.leaves_by(bridge).of_known_connection().accept());
+        self.rule(FORWARD, CONNECTIONS, |rule| rule.leaves_by(bridge).of_published_port().accept());
+        self.rule(FORWARD, TABLE, |rule| rule.leaves_by(bridge).drop_packet());
     }
 
     fn rule(&mut self, chain: Chain, needs: Needs, fill: impl for<'a, 'b> Fn(&'b mut Rule<'a>) -> &'b mut Rule<'a>) {

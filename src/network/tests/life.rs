@@ -43,7 +43,7 @@ fn many_attach_at_once() {
         assert!(!engine.networks.remove_unused().unwrap());
         // One detached by its namespace's end alone.
         let last = containers.pop().unwrap();
-        let interface = last.attachment.interface.clone();
+        let interface = last.attachment.record.interface.clone();
         drop(last);
         let deadline = Instant::now() + PATIENCE;
         while interfaces().contains(&interface) {
@@ -126,8 +126,8 @@ fn a_container_comes_back_under_its_own_name() {
         let (before, after) = (NetworkNamespace::create().unwrap(), NetworkNamespace::create().unwrap());
         let first = engine.networks.attach(&before, &id, &[]).unwrap();
         let second = engine.networks.attach(&after, &id, &[]).unwrap();
-        assert_eq!(first.interface, second.interface);
-        assert!(first.interface.len() <= 15 && first.interface.starts_with("crcl"));
+        assert_eq!(first.record.interface, second.record.interface);
+        assert!(first.record.interface.len() <= 15 && first.record.interface.starts_with("crcl"));
         let namespace = NetworkNamespace::from_fd(after.as_fd().try_clone_to_owned().unwrap()).unwrap();
         let taken = engine.networks.attach(&namespace, &ContainerId::random().unwrap(), &[]).unwrap_err();
         assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
