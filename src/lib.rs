@@ -121,7 +121,7 @@ pub use launch::{Exit, ExitStatus, IdMap, IdRange, Process};
 pub use network::{Network, NetworkStats, PublishedPort};
 #[cfg(feature = "registry")]
 pub use registry::{Credentials, PullEvent, PushEvent, RegistryOptions};
-pub use sandbox::{NetworkMode, Sandbox, Stream};
+pub use sandbox::{NetworkMode, Sandbox, Seccomp, Stream};
 pub use spec::{HealthConfig, History, ImageConfig, RootFs, RunConfig};
 pub use value::{
     ContainerId, Cpus, Digest, EnvVar, IdOrName, Memory, Name, Platform, Port, Protocol, Reference, Timestamp, User,

@@ -4,9 +4,9 @@ use super::services::{Services, needs_root};
 use super::specification::{Mount, Specification};
 use crate::cgroup::{Cgroup, CgroupRecord, Unenforced};
 use crate::error::During;
-use crate::isolate::Root;
+use crate::isolate::{CapabilitySet, Root};
 use crate::network::{AttachmentRecord, HeldPorts, Network, NetworkNamespace, PublishedPort, files};
-use crate::sandbox::{NetworkMode, Sandbox};
+use crate::sandbox::{NetworkMode, Sandbox, Seccomp};
 use crate::value::Memory;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -144,6 +144,12 @@ impl Assembly {
             .network(network)
             .init(specification.init)
             .read_only(specification.read_only);
+        if let Some(bits) = specification.capabilities {
+            sandbox = sandbox.capabilities(CapabilitySet::from_bits(bits));
+        }
+        if !specification.seccomp {
+            sandbox = sandbox.seccomp(Seccomp::Unconfined);
+        }
         for variable in &specification.environment {
             sandbox = sandbox.env(variable.clone());
         }

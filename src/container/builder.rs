@@ -7,6 +7,7 @@ use super::specification::{LogOptions, Mount, Specification};
 use super::user;
 use super::{detach, output};
 use crate::cgroup::{Limits, Policy};
+use crate::isolate::CapabilitySet;
 use crate::network::{Network, PublishedPort};
 use crate::spec::RunConfig;
 use crate::store::{Snapshot, StoredImage};
@@ -40,6 +41,8 @@ pub struct ContainerBuilder {
     mounts: Vec<Mount>,
     init: bool,
     read_only: bool,
+    capabilities: Option<CapabilitySet>,
+    seccomp: bool,
     stop_signal: Option<String>,
     labels: BTreeMap<String, String>,
     log: LogOptions,
@@ -65,6 +68,8 @@ impl ContainerBuilder {
             mounts: Vec::new(),
             init: true,
             read_only: false,
+            capabilities: None,
+            seccomp: true,
             stop_signal: None,
             labels: BTreeMap::new(),
             log: LogOptions::default(),
@@ -192,6 +197,20 @@ impl ContainerBuilder {
         self
     }
 
+    /// The capabilities of its processes, [`CapabilitySet::DEFAULT`] by default.
+    #[must_use]
+    pub fn capabilities(mut self, capabilities: CapabilitySet) -> Self {
+        self.capabilities = Some(capabilities);
+        self
+    }
+
+    /// Whether Docker's default seccomp profile applies; on by default.
+    #[must_use]
+    pub fn seccomp(mut self, on: bool) -> Self {
+        self.seccomp = on;
+        self
+    }
+
     /// The signal that asks it to stop, by name or number, in place of the image's; SIGTERM by default.
     #[must_use]
     pub fn stop_signal(mut self, signal: impl Into<String>) -> Self {
@@ -292,8 +311,8 @@ impl ContainerBuilder {
             mounts: self.mounts,
             init: self.init,
             read_only: self.read_only,
-            capabilities: None,
-            seccomp: true,
+            capabilities: self.capabilities.map(CapabilitySet::bits),
+            seccomp: self.seccomp,
             stop_signal,
             labels: self.labels,
             log: self.log,

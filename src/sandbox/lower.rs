@@ -3,9 +3,10 @@
 use super::{NetworkMode, Sandbox, Stream};
 use crate::cgroup::{Cgroup, Join};
 use crate::error::During;
+use crate::isolate::seccomp::Filter;
 use crate::isolate::{
-    MountTargets, Privileges, lower_binds, lower_devices, lower_masks, lower_pivot, lower_privileges, lower_proc,
-    lower_root, lower_sys, lower_tmpfs,
+    CapabilitySet, MASKED_PATHS, MountTargets, Privileges, READ_ONLY_PATHS, lower_binds, lower_devices, lower_masks,
+    lower_pivot, lower_privileges, lower_proc, lower_root, lower_sys, lower_tmpfs,
 };
 use crate::launch::{Channel, IdMap, Request};
 use crate::plan::op::{OpCode, Tolerate};
@@ -17,24 +18,6 @@ use std::os::unix::ffi::OsStrExt;
 /// Where a command without a slash is looked for when the environment has no PATH: execvp(3)'s default with Docker's
 /// directories for administrators.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// The masked paths of Docker's default.
-const MASKED: [&str; 11] = [
-    "/proc/asound",
-    "/proc/acpi",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/proc/scsi",
-    "/sys/firmware",
-    "/sys/devices/virtual/powercap",
-];
-
-/// The read-only paths of Docker's default.
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 const BASE_NAMESPACES: i32 = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
 
@@ -76,13 +59,15 @@ impl Sandbox {
         let host_network = matches!(self.network, NetworkMode::Host);
         let Join { tasks, directory } = self.cgroup.as_ref().map_or(Ok(Join::default()), Cgroup::join)?;
         let arm = self.cgroup.take().filter(|_| directory.is_some());
+        let capabilities = self.decided_capabilities()?;
+        let filter = self.decided_filter(capabilities)?;
         let streams = self.open_streams(&mut plan)?;
         let (namespaces, null) = self.lower_fence_and_join(&mut plan, tasks)?;
         let root = lower_root(&mut plan, &self.root, self.id_map.is_some())?;
         self.lower_mounts(&mut plan, root, host_network)?;
         lower_pivot(&mut plan, root, self.read_only);
         self.lower_session(&mut plan, streams.map(|stream| stream.unwrap_or(null)));
-        self.lower_confinement(&mut plan, arm.is_some());
+        self.lower_confinement(&mut plan, capabilities, filter.as_deref(), arm.is_some());
         self.lower_exec(&mut plan);
         // A memory limit of version 2 is written only once the process has memory of its own.
         let arm = arm.map(|group| Box::new(move || group.arm()) as Box<dyn FnOnce() -> Result<()> + Send>);
@@ -190,7 +175,7 @@ impl Sandbox {
             let kit = lower_devices(plan, root, in_user_namespace, self.shared_memory.as_bytes());
             let sys = lower_sys(plan, root, !(in_user_namespace && host_network));
             if self.masks {
-                lower_masks(plan, root, MountTargets { proc, sys, kit }, &MASKED, &READ_ONLY);
+                lower_masks(plan, root, MountTargets { proc, sys, kit }, &MASKED_PATHS, &READ_ONLY_PATHS);
             }
         }
         lower_tmpfs(plan, root, &self.tmpfs)?;
@@ -216,8 +201,10 @@ impl Sandbox {
             .hint(libc::ENOENT, "it does not exist in the image");
     }
 
-    fn lower_confinement(&self, plan: &mut Builder, arm: bool) {
-        if let (Some(filter), false) = (&self.filter, self.no_new_privileges) {
+    /// The filter is the last thing before the exec where `no_new_privs` is on; else it needs CAP_SYS_ADMIN, and must
+    /// itself allow what is left to do.
+    fn lower_confinement(&self, plan: &mut Builder, capabilities: CapabilitySet, filter: Option<&Filter>, arm: bool) {
+        if let (Some(filter), false) = (filter, self.no_new_privileges) {
             plan.phase(Phase::EarlyFilter);
             load_filter(plan, filter);
         }
@@ -225,8 +212,8 @@ impl Sandbox {
             user: self.user.0,
             group: self.user.1,
             additional_groups: self.additional_groups.clone(),
-            capabilities: self.capabilities,
-            limits: self.limits.clone(),
+            capabilities: capabilities.bits(),
+            limits: self.limits.iter().map(|limit| (limit.resource().number(), limit.soft(), limit.hard())).collect(),
             no_new_privileges: self.no_new_privileges,
             die_with_parent: self.die_with_parent.then_some(u32::from(!self.kept)),
         };
@@ -238,7 +225,7 @@ impl Sandbox {
         if self.init {
             plan.push(OpCode::StayAsInit, &[], "fork the command from its init");
         }
-        if let (Some(filter), true) = (&self.filter, self.no_new_privileges) {
+        if let (Some(filter), true) = (filter, self.no_new_privileges) {
             plan.phase(Phase::LateFilter);
             load_filter(plan, filter);
         }
@@ -288,9 +275,10 @@ fn unshare_as_user(plan: &mut Builder, namespaces: u32) {
     plan.push(OpCode::GoOnInChild, &[], "enter the PID namespace");
 }
 
-fn load_filter(plan: &mut Builder, filter: &[u8]) {
-    let bytes = plan.bytes(filter);
-    plan.push(OpCode::LoadFilter, &[bytes, (filter.len() / 8) as u32, 0], "load the seccomp filter")
+fn load_filter(plan: &mut Builder, filter: &Filter) {
+    let bytes = plan.bytes(&filter.to_bytes());
+    let count = filter.instructions().len() as u32;
+    plan.push(OpCode::LoadFilter, &[bytes, count, filter.flags()], "load the seccomp filter")
         .hint(libc::EINVAL, "the kernel refuses the filter: CONFIG_SECCOMP_FILTER")
         .hint(libc::EACCES, "a filter without no_new_privs needs CAP_SYS_ADMIN");
 }

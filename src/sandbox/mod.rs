@@ -1,13 +1,15 @@
 //! The low-level core: one confined process, without image and without store.
 
+mod confinement;
 mod detached;
 mod lower;
 
+pub use confinement::Seccomp;
 pub(crate) use detached::KeeperTask;
 
 use crate::Result;
 use crate::cgroup::Cgroup;
-use crate::isolate::{Bind, Root, Tmpfs};
+use crate::isolate::{Bind, CapabilitySet, ResourceLimit, Root, Tmpfs};
 use crate::launch::{IdMap, Launcher, Process, start};
 use crate::value::{EnvVar, Memory};
 use std::os::fd::OwnedFd;
@@ -17,7 +19,7 @@ use std::sync::Arc;
 /// A confined process in the making: a root, a command, and what to isolate.
 ///
 /// By default it has new PID, mount, IPC, UTS, control group and network namespaces, its own /proc, /dev and /sys with
-/// Docker's masked paths, Docker's default capabilities, `no_new_privs`, the null device as its standard streams, and
+/// Docker's masked paths, default capabilities and seccomp profile, `no_new_privs`, the null device as its standard streams, and
 /// it dies with the process that started it.
 ///
 /// ```no_run
@@ -42,10 +44,10 @@ pub struct Sandbox {
     tmpfs: Vec<Tmpfs>,
     network: NetworkMode,
     cgroup: Option<Cgroup>,
-    capabilities: u64,
-    filter: Option<Vec<u8>>,
+    capabilities: Option<CapabilitySet>,
+    seccomp: Seccomp,
     no_new_privileges: bool,
-    limits: Vec<(u32, u64, u64)>,
+    limits: Vec<ResourceLimit>,
     read_only: bool,
     filesystems: bool,
     masks: bool,
@@ -103,8 +105,8 @@ impl Sandbox {
             tmpfs: Vec::new(),
             network: NetworkMode::None,
             cgroup: None,
-            capabilities: 0xa80425fb,
-            filter: None,
+            capabilities: None,
+            seccomp: Seccomp::Default,
             no_new_privileges: true,
             limits: Vec::new(),
             read_only: false,
