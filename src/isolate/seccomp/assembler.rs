@@ -108,3 +108,43 @@ impl Assembler {
         Label(self.reversed.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::filter::{EQUAL, Filter, NUMBER};
+    use super::super::verify::Call;
+    use super::*;
+
+    /// Both targets of a branch at every distance around what a comparison can skip.
+    #[test]
+    fn branches_reach_their_targets_at_every_distance() {
+        for before in [0, 1, 2, 253, 254, 255, 256, 257] {
+            for between in [0, 1, 248, 249, 250, 251, 252, 253, 254, 255, 256, 257] {
+                for far_holds in [true, false] {
+                    let mut assembler = Assembler::default();
+                    // Not returns, which would be copied instead of reached by a detour.
+                    let end = assembler.ret(Action::Errno(1));
+                    let far = assembler.and(0, end);
+                    let other = assembler.ret(Action::Errno(2));
+                    let mut near = assembler.and(0, other);
+                    for _ in 0..between {
+                        near = assembler.and(0, near);
+                    }
+                    let mut filler = near;
+                    for _ in 0..before {
+                        filler = assembler.and(0, filler);
+                    }
+                    let (then, otherwise) = if far_holds { (far, near) } else { (near, far) };
+                    let branch = assembler.branch(EQUAL, 7, then, otherwise);
+                    assembler.load(NUMBER, branch);
+                    let filter = Filter { instructions: assembler.finish(), flags: 0, notifies: false };
+                    filter.verify().unwrap();
+                    for (number, expected) in [(7, far_holds), (8, !far_holds)] {
+                        let errno = filter.run(&Call { number, architecture: 0, arguments: [0; 6] }) & 0xffff;
+                        assert_eq!(errno == 1, expected, "{before} {between} {far_holds}\n{filter}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -42,12 +42,7 @@ pub(super) fn compile(profile: &Profile, native: Architecture) -> Result<Filter>
 fn validate(profile: &Profile) -> Result<()> {
     let checks: usize =
         profile.rules.iter().map(|rule| rule.syscalls.len().saturating_mul(1 + rule.conditions.len())).sum();
-    if profile.rules.len() > MAX_RULES || checks > MAX_CHECKS {
-        return Err(Error::new(
-            ErrorKind::LimitExceeded,
-            format!("a seccomp profile may have {MAX_RULES} rules with {MAX_CHECKS} checks in all"),
-        ));
-    }
+    within_budget(profile.rules.len(), checks)?;
     let actions = std::iter::once(profile.default).chain(profile.rules.iter().map(|rule| rule.action));
     for action in actions {
         if let Action::Errno(errno @ 4096..) = action {
@@ -70,6 +65,17 @@ fn validate(profile: &Profile) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether so many rules and checks are within what a profile may have.
+pub(super) fn within_budget(rules: usize, checks: usize) -> Result<()> {
+    if rules <= MAX_RULES && checks <= MAX_CHECKS {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::LimitExceeded,
+        format!("a seccomp profile may have {MAX_RULES} rules with {MAX_CHECKS} checks in all"),
+    ))
 }
 
 fn within_limit(assembler: &Assembler) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Profiles as runtime configurations write them: runtime-spec, config-linux, "Seccomp".
 
+use super::compile::within_budget;
 use super::profile::{Action, Comparison, Condition, Profile};
 use super::syscall::{Architecture, Syscall};
 use crate::{Error, ErrorKind, Result};
@@ -59,6 +60,8 @@ fn add(mut profile: Profile, rule: &LinuxSyscall) -> Result<Profile> {
     if !repeated {
         return Ok(profile.rule_if(action, calls, conditions));
     }
+    // Before the calls are copied for each alternative.
+    within_budget(profile.rules.len() + conditions.len(), calls.len().saturating_mul(conditions.len()))?;
     for condition in conditions {
         profile = profile.rule_if(action, calls.iter().copied(), [condition]);
     }

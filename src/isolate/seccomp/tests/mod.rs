@@ -82,6 +82,27 @@ fn a_refused_socket_call_has_no_way_round_on_i386() {
 }
 
 #[test]
+fn values_that_share_a_half_are_told_apart() {
+    use super::{Comparison, Syscall};
+    let values = [5, 6, 1 << 32 | 5, 1 << 32 | 7, 5 << 32];
+    let read = Syscall::named("read").unwrap();
+    let filter = values
+        .iter()
+        .fold(Profile::new(Action::Allow), |profile, &value| {
+            profile.rule_if(Action::Errno(1), [read], [Condition::new(2, Comparison::Equal(value))])
+        })
+        .compile(Architecture::X86_64)
+        .unwrap();
+    for high in 0..8 {
+        for low in 0..9 {
+            let value = high << 32 | low;
+            let refused = run(&filter, Architecture::X86_64, 0, [0, 0, value, 0, 0, 0]) != libc::SECCOMP_RET_ALLOW;
+            assert_eq!(refused, values.contains(&value), "{value:#x}");
+        }
+    }
+}
+
+#[test]
 fn nonsense_is_refused_with_a_reason() {
     use super::{Comparison, Syscall};
     use crate::ErrorKind::{InvalidInput, LimitExceeded};

@@ -130,3 +130,15 @@ fn what_is_unknown_is_refused() {
     }
     assert!(Profile::from_json(&vec![b' '; 2 << 20]).is_err());
 }
+
+#[test]
+fn alternatives_do_not_multiply_without_end() {
+    let argument = json!({"index": 0, "value": 1, "op": "SCMP_CMP_EQ"});
+    let rule = json!({
+        "names": vec!["read"; 60_000], "action": "SCMP_ACT_LOG", "args": vec![argument; 10_000],
+    });
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}).to_string();
+    assert!(profile.len() < 1 << 20);
+    let error = Profile::from_json(profile.as_bytes()).unwrap_err();
+    assert_eq!(error.kind(), crate::ErrorKind::LimitExceeded);
+}
