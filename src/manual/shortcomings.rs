@@ -12,8 +12,6 @@
 //!   effect at run time: what is written there goes with the container.
 //! - **Starting an ended container again.** Make a new one; files to keep belong on a bind.
 //! - **An OCI runtime command, hooks, checkpoints.** The crate is not a replacement for `runc` below another engine.
-//! - **The system call filter of containers.** [`seccomp`](crate::seccomp) makes filters; containers and sandboxes do not
-//!   load one yet.
 //! - **AppArmor and SELinux labels.** The host's own policy applies to the container as to your process. On a host with
 //!   SELinux enforcing, bound files may need a label that containers may read.
 //! - **System call notification** (`SECCOMP_RET_USER_NOTIF`), Landlock, time namespaces, and checked mappings of ids
