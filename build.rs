@@ -34,10 +34,11 @@ fn main() {
             "relocation-model=static",
         ])
         .args(["-C", "target-feature=+crt-static", "-C", "default-linker-libraries=no"])
-        // One page-aligned segment each for code and data keeps the exec at a handful of page faults.
+        // The fewer segments, the fewer mappings and page faults of the exec.
         .args([
             "-C",
-            "link-args=-nostartfiles -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,norelro -Wl,-z,noexecstack",
+            "link-args=-nostartfiles -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,norelro -Wl,-z,noexecstack \
+             -Wl,--no-eh-frame-hdr -Wl,-T,src/stage/stage.ld",
         ])
         // The tables of plan/ are shared with the library: each side uses a part of them.
         .args(["-A", "dead_code"])

@@ -130,7 +130,7 @@ fn a_system_mount_on_a_link_is_refused() {
             let prison = Prison::new();
             symlink(target, prison.root().join(name)).unwrap();
             let error = prison.sandbox("true").spawn().unwrap_err();
-            assert!(error.to_string().starts_with(&format!("open /{name} of the root: ")), "{error}");
+            assert!(error.to_string().starts_with(&format!("open in the root /{name}: ")), "{error}");
             assert!(error.remedy().is_some_and(|hint| hint.contains("link")), "{error}");
         }
         let prison = Prison::new();

@@ -62,7 +62,7 @@ impl Floor {
         groups.iter().for_each(|group| std::fs::remove_dir(group).unwrap());
     }
 
-    fn start(&self, tasks: &[OwnedFd]) {
+    pub fn start(&self, tasks: &[OwnedFd]) {
         let stack = Stack::new();
         let mut pidfd = -1i32;
         let arguments = CloneArguments {

@@ -77,7 +77,55 @@ fn main() {
             .for_each(|case| contestants(&root, scratch.path(), case, true).iter().for_each(|one| (one.run)()));
         return;
     }
-    table(&root, scratch.path());
+    if let Ok(name) = std::env::var("PROFILE") {
+        let full = std::env::var("MINIMAL").is_err();
+        let case = Case { full, network: std::env::var("NET").is_ok() };
+        let floor = Floor::new(&root, case.network);
+        let floor = if full { floor.full(Vec::new()) } else { floor };
+        let gap: u64 = std::env::var("GAP").map_or(0, |t| t.parse().unwrap());
+        let mut times = vec![vec![], vec![]];
+        for round in 0..2000 {
+            for (i, n) in ["coracle", "floor"].iter().enumerate() {
+                if name != "both" && name != *n {
+                    continue;
+                }
+                if gap > 0 {
+                    std::thread::sleep(Duration::from_millis(gap));
+                }
+                let begin = Instant::now();
+                if i == 0 {
+                    ours(&root, case, None);
+                } else {
+                    floor.start(&[]);
+                }
+                if round > 100 {
+                    times[i].push(begin.elapsed().as_secs_f64() * 1e3);
+                }
+            }
+        }
+        let m: Vec<f64> = times.iter().map(|t| median(t.clone())).collect();
+        let low: Vec<f64> = times
+            .into_iter()
+            .map(|mut t| {
+                t.sort_by(f64::total_cmp);
+                t.get(t.len() / 10).copied().unwrap_or(0.0)
+            })
+            .collect();
+        println!(
+            "coracle {:.3} floor {:.3} ratio {:.2}; p10 {:.3} {:.3} {:.2}",
+            m[0],
+            m[1],
+            m[0] / m[1],
+            low[0],
+            low[1],
+            low[0] / low[1]
+        );
+        return;
+    }
+    // With a filter for the plain measurements there is no table.
+    if std::env::args().skip(1).all(|argument| argument.starts_with("--")) {
+        table(&root, scratch.path());
+    }
     single(&root);
 }
 

@@ -32,11 +32,11 @@ pub(crate) fn lower_devices(plan: &mut Builder, root: Slot, user_namespace: bool
     let devices = mount_with(plan, "tmpfs", &[("mode", "755"), ("size", "65536k")], attributes, "mount tmpfs on /dev");
     for (name, target) in LINKS {
         let (text, target) = (plan.text(name), plan.text(target));
-        plan.push(OpCode::MakeLink, &[devices.into(), text, target], format!("make /dev/{name}"));
+        plan.push(OpCode::MakeLink, &[devices.into(), text, target], ("make /dev/", name));
     }
     for name in ["pts", "shm", "mqueue"] {
         let text = plan.text(name);
-        plan.push(OpCode::MakeDirectory, &[devices.into(), text, 0o755], format!("make /dev/{name}"));
+        plan.push(OpCode::MakeDirectory, &[devices.into(), text, 0o755], ("make /dev/", name));
     }
     let target = open_mount_point(plan, root, "/dev");
     plan.push(OpCode::Attach, &[devices.into(), target.into()], "attach /dev");
@@ -44,7 +44,7 @@ pub(crate) fn lower_devices(plan: &mut Builder, root: Slot, user_namespace: bool
     let nodes = if user_namespace { open_host_devices(plan) } else { kit };
     for (name, ..) in DEVICES {
         let text = plan.text(name);
-        plan.push(OpCode::BindFile, &[devices.into(), text, nodes.into()], format!("bind /dev/{name}"));
+        plan.push(OpCode::BindFile, &[devices.into(), text, nodes.into()], ("bind /dev/", name));
     }
     mount_below(plan, devices, user_namespace, shared_memory);
     kit
@@ -66,19 +66,16 @@ fn lower_kit(plan: &mut Builder, devices: Slot, nodes: bool) -> Slot {
         let text = plan.text(name);
         let number = libc::makedev(major, minor) as u32;
         let mode = libc::S_IFCHR | 0o666;
-        plan.push(OpCode::MakeNode, &[kit.into(), text, mode, number], format!("make /dev/{name}"))
+        plan.push(OpCode::MakeNode, &[kit.into(), text, mode, number], ("make /dev/", name))
             .hint(libc::EPERM, "CAP_MKNOD is missing: use a user namespace");
     }
     attach_below(plan, devices, "pts", kit);
     kit
 }
 
-fn attach_below(plan: &mut Builder, devices: Slot, name: &str, mount: Slot) {
-    let target = plan.slot();
+fn attach_below(plan: &mut Builder, devices: Slot, name: &'static str, mount: Slot) {
     let text = plan.text(name);
-    let flags = (libc::O_PATH | libc::O_DIRECTORY) as u32;
-    plan.push(OpCode::OpenBelow, &[devices.into(), text, flags, target.into()], format!("open /dev/{name}"));
-    plan.push(OpCode::Attach, &[mount.into(), target.into()], format!("attach /dev/{name}"));
+    plan.push(OpCode::AttachBelow, &[mount.into(), devices.into(), text], ("attach /dev/", name));
 }
 
 fn mount_below(plan: &mut Builder, devices: Slot, user_namespace: bool, shared_memory: u64) {

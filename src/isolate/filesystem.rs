@@ -59,21 +59,21 @@ pub(crate) fn lower_masks(
     plan: &mut Builder,
     root: Slot,
     targets: MountTargets,
-    masked: &[impl AsRef<str>],
-    read_only: &[impl AsRef<str>],
+    masked: &[&'static str],
+    read_only: &[&'static str],
 ) {
-    let base = |path: &str| -> (Slot, String) {
+    let base = |path: &'static str| -> (Slot, &'static str, u32) {
         for (prefix, slot) in [("/proc/", targets.proc), ("/sys/", targets.sys)] {
             if let Some(rest) = path.strip_prefix(prefix) {
-                return (slot, rest.to_owned());
+                return (slot, rest, 1);
             }
         }
-        (root, path.trim_start_matches('/').to_owned())
+        (root, path.trim_start_matches('/'), 0)
     };
     for path in read_only {
-        let (slot, rest) = base(path.as_ref());
+        let (slot, rest, own) = base(path);
         let text = plan.text(rest);
-        plan.push(OpCode::MakeReadOnly, &[slot.into(), text], format!("make {} read-only", path.as_ref()));
+        plan.push(OpCode::MakeReadOnly, &[slot.into(), text, own], ("make read-only ", *path));
     }
     if masked.is_empty() {
         return;
@@ -85,9 +85,9 @@ pub(crate) fn lower_masks(
     let attributes = NOSUID_NODEV_NOEXEC | READ_ONLY;
     plan.push(OpCode::MountAttributes, &[covers.into(), 0, attributes, 0, 0], "make the covers read-only");
     for path in masked {
-        let (slot, rest) = base(path.as_ref());
+        let (slot, rest, own) = base(path);
         let text = plan.text(rest);
-        plan.push(OpCode::Mask, &[slot.into(), text, covers.into()], format!("mask {}", path.as_ref()));
+        plan.push(OpCode::Mask, &[slot.into(), text, covers.into(), own], ("mask ", *path));
     }
 }
 
@@ -119,18 +119,18 @@ pub(super) fn mount_with(
 /// (CVE-2019-19921).
 fn attach(plan: &mut Builder, root: Slot, mount: Slot, path: &'static str) {
     let target = open_mount_point(plan, root, path);
-    plan.push(OpCode::Attach, &[mount.into(), target.into()], format!("attach {path}"));
+    plan.push(OpCode::Attach, &[mount.into(), target.into()], ("attach ", path));
 }
 
 /// Opens a directory at the top of the root, made where it is missing.
 pub(super) fn open_mount_point(plan: &mut Builder, root: Slot, path: &'static str) -> Slot {
     let target = plan.slot();
     let name = plan.text(path.trim_start_matches('/'));
-    plan.push(OpCode::MakeDirectory, &[root.into(), name, 0o755], format!("make {path} in the root"))
+    plan.push(OpCode::MakeDirectory, &[root.into(), name, 0o755], ("make in the root ", path))
         .tolerate(Tolerate::EXISTS)
         .hint(libc::EROFS, "the root has none and cannot be written to");
     let flags = (libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW) as u32;
-    plan.push(OpCode::OpenBelow, &[root.into(), name, flags, target.into()], format!("open {path} of the root"))
+    plan.push(OpCode::OpenBelow, &[root.into(), name, flags, target.into()], ("open in the root ", path))
         .hint(libc::ENOTDIR, "the root has a link or a file in its place")
         .hint(libc::ELOOP, "the root has a link in its place");
     target

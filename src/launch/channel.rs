@@ -44,9 +44,9 @@ impl Channel {
         &self.child
     }
 
-    /// Lets go of the child's end: when the child's copies are closed, the parent reads the end.
-    pub(crate) fn into_parent(self) -> ParentEnd {
-        ParentEnd(self.parent)
+    /// The parent's end, and the child's: when all copies of that are closed, the parent reads the end.
+    pub(crate) fn split(self) -> (ParentEnd, OwnedFd) {
+        (ParentEnd(self.parent), self.child)
     }
 }
 

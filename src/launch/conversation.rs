@@ -3,7 +3,7 @@
 use super::channel::{Channel, ParentEnd, Word};
 use super::fault::{Outcome, explain_cut, outcome};
 use super::id_map::IdMap;
-use super::launcher::Launcher;
+use super::launcher::{Launcher, Pending};
 use super::memory::PlanMemory;
 use super::process::{ExitStatus, Process, payload_status};
 use super::spawn::Spawn;
@@ -39,12 +39,13 @@ const CUT_GRACE: Duration = Duration::from_secs(2);
 ///
 /// A keeper whose start fails cleans up by itself; it holds what it inherited until then.
 pub(crate) fn start_keeper(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<i32> {
-    let Started { memory, mut child, parent, plan, arm, id_map } = spawn(launcher, request)?;
+    let Request { plan, channel, namespaces, cgroup, id_map, after_exec_of_stage: mut arm } = request;
+    let memory = PlanMemory::new(&plan)?;
+    let (parent, socket) = channel.split();
+    let mut child = Child::begin(launcher, socket, &plan, &memory, namespaces, cgroup.as_ref())?;
     // The first process hands on to its child, which belongs to nobody here.
-    if let Some(forerunner) = child.pidfd.take() {
-        let _ = forerunner.wait();
-    }
-    arm.map_or(Ok(()), |arm| arm())?;
+    child.settle()?;
+    child.reap();
     let pid = || memory.recorder().pid.load(Ordering::Acquire) as i32;
     loop {
         match parent.receive()? {
@@ -55,7 +56,10 @@ pub(crate) fn start_keeper(launcher: &Arc<Launcher>, request: Request<'_>) -> Re
                 }
                 parent.go()?;
             }
-            Word::Ready => parent.go()?,
+            Word::Ready => {
+                arm.take().map_or(Ok(()), |arm| arm())?;
+                parent.go()?;
+            }
             Word::Child(_) => {}
         }
     }
@@ -69,9 +73,13 @@ pub(crate) fn start_keeper(launcher: &Arc<Launcher>, request: Request<'_>) -> Re
 /// Starts a process; returns when its payload is executed.
 pub(crate) fn start(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<Process> {
     let begin = Instant::now();
-    let Started { memory, mut child, parent, plan, arm, id_map } = spawn(launcher, request)?;
-    let armed = arm.map_or(Ok(()), |arm| arm());
-    let talked = armed.and_then(|()| converse(&parent, &mut child, id_map.as_ref()));
+    let Request { plan, channel, namespaces, cgroup, id_map, after_exec_of_stage: arm } = request;
+    let memory = PlanMemory::new(&plan)?;
+    let (parent, socket) = channel.split();
+    let mut child = Child::begin(launcher, socket, &plan, &memory, namespaces, cgroup.as_ref())?;
+    let talked = converse(&parent, &mut child, id_map.as_ref(), arm);
+    // A clone that failed is the cause of whatever else went wrong.
+    child.settle()?;
     child.succeed_unannounced(memory.recorder().pid.load(Ordering::Acquire));
     if let Err(error) = talked {
         child.kill();
@@ -79,9 +87,10 @@ pub(crate) fn start(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<Pr
     }
     match outcome(memory.recorder(), &plan) {
         Outcome::Executed => {
-            let Child { pid, pidfd } = &mut child;
-            let Some(pidfd) = pidfd.take() else { return Err(Error::os("start a process", libc::ECHILD)) };
-            Ok(Process::new(*pid, pidfd, memory, begin.elapsed(), launcher.clone()))
+            let (pid, pidfd) = (child.pid, child.pidfd.take());
+            drop(child);
+            let Some(pidfd) = pidfd else { return Err(Error::os("start a process", libc::ECHILD)) };
+            Ok(Process::new(pid, pidfd, memory, begin.elapsed(), launcher.clone()))
         }
         Outcome::Faulted(error) => {
             child.kill();
@@ -96,68 +105,69 @@ pub(crate) fn start(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<Pr
     }
 }
 
-/// A process that has executed the stage.
-struct Started<'a> {
-    memory: PlanMemory,
-    child: Child,
-    parent: ParentEnd,
-    plan: Plan,
-    arm: Option<Box<dyn FnOnce() -> Result<()> + 'a>>,
-    id_map: Option<IdMap>,
-}
-
-fn spawn<'a>(launcher: &Launcher, request: Request<'a>) -> Result<Started<'a>> {
-    let Request { plan, channel, namespaces, cgroup, id_map, after_exec_of_stage } = request;
-    let memory = PlanMemory::new(&plan)?;
-    let inherited = plan
-        .inherited()
-        .iter()
-        .map(AsRawFd::as_raw_fd)
-        .chain([channel.child().as_raw_fd(), memory.as_fd().as_raw_fd()])
-        .collect();
-    let spawned = launcher.spawn(|stage| Spawn {
-        stage,
-        plan: memory.as_fd(),
-        inherited,
-        namespaces,
-        cgroup: cgroup.as_ref().map(AsFd::as_fd),
-    })?;
-    Ok(Started {
-        memory,
-        child: Child { pid: spawned.pid, pidfd: Some(PidFd::from_fd(spawned.pidfd)) },
-        parent: channel.into_parent(),
-        plan,
-        arm: after_exec_of_stage,
-        id_map,
-    })
-}
-
 /// Answers the stage until it is gone or has become the payload.
-fn converse(parent: &ParentEnd, child: &mut Child, id_map: Option<&IdMap>) -> Result<()> {
+fn converse<'a>(
+    parent: &ParentEnd,
+    child: &mut Child<'_>,
+    id_map: Option<&IdMap>,
+    mut arm: Option<Box<dyn FnOnce() -> Result<()> + 'a>>,
+) -> Result<()> {
     loop {
         match parent.receive()? {
             Word::End => return Ok(()),
             Word::Maps => {
+                child.settle()?;
                 if let Some(id_map) = id_map {
                     id_map.write(child.pid)?;
                 }
                 parent.go()?;
             }
-            Word::Ready => parent.go()?,
+            Word::Ready => {
+                arm.take().map_or(Ok(()), |arm| arm())?;
+                parent.go()?;
+            }
             Word::Child(pidfd) => child.succeed(pidfd)?,
         }
     }
 }
 
 /// The process that carries out the plan. Not reaped as long as it is held here, so its number stays its own.
-struct Child {
+struct Child<'a> {
+    pending: Option<Pending<'a>>,
     pid: i32,
     pidfd: Option<PidFd>,
 }
 
-impl Child {
+impl<'a> Child<'a> {
+    /// Asks for the clone.
+    fn begin(
+        launcher: &'a Launcher,
+        socket: OwnedFd,
+        plan: &'a Plan,
+        memory: &'a PlanMemory,
+        namespaces: u64,
+        cgroup: Option<&'a OwnedFd>,
+    ) -> Result<Child<'a>> {
+        let own = [socket.as_raw_fd(), memory.as_fd().as_raw_fd()];
+        let inherited = plan.inherited().iter().map(AsRawFd::as_raw_fd).chain(own).collect();
+        let (plan, cgroup) = (memory.as_fd(), cgroup.map(AsFd::as_fd));
+        let pending = launcher.begin(socket, |stage| Spawn { stage, plan, inherited, namespaces, cgroup })?;
+        Ok(Child { pending: Some(pending), pid: 0, pidfd: None })
+    }
+
+    /// Waits for the clone, if it has not been waited for.
+    fn settle(&mut self) -> Result<()> {
+        if let Some(pending) = self.pending.take() {
+            let spawned = pending.wait()?;
+            self.pid = spawned.pid;
+            self.pidfd = Some(PidFd::from_fd(spawned.pidfd));
+        }
+        Ok(())
+    }
+
     /// A child of the child goes on in its place.
     fn succeed(&mut self, pidfd: OwnedFd) -> Result<()> {
+        self.settle()?;
         let pid = crate::kernel::pid_of(pidfd.as_fd())?;
         let earlier = self.pidfd.replace(PidFd::from_fd(pidfd));
         self.pid = pid;
@@ -188,6 +198,7 @@ impl Child {
 
     /// Kills and reaps.
     fn kill(&mut self) -> ExitStatus {
+        let _ = self.settle();
         if let Some(pidfd) = &self.pidfd {
             // Where it has ended by itself this changes nothing, and the status is its own.
             let _ = pidfd.send_signal(libc::SIGKILL);
@@ -205,7 +216,7 @@ impl Child {
     }
 }
 
-impl Drop for Child {
+impl Drop for Child<'_> {
     fn drop(&mut self) {
         self.kill();
     }

@@ -28,7 +28,7 @@ pub(super) fn outcome(recorder: &Recorder, plan: &Plan) -> Outcome {
 
 /// The error of a stage that was killed in operation `index`.
 pub(super) fn explain_cut(plan: &Plan, index: usize, status: ExitStatus) -> Error {
-    let what = plan.sentence(index).map_or("", |sentence| sentence.what.as_ref());
+    let what = plan.sentence(index).map_or_else(String::new, ToString::to_string);
     let error = Error::new(ErrorKind::ResourceExhausted, format!("{what}: the starting process {status}"));
     match status {
         ExitStatus::Signaled(signal) if i32::from(signal) == libc::SIGKILL => {
@@ -45,12 +45,12 @@ fn explain(plan: &Plan, index: usize, errno: i32) -> Error {
     let Some(sentence) = plan.sentence(index) else {
         return Error::os(format!("operation {index} of the start"), errno);
     };
-    let mut error = Error::os(sentence.what.clone(), errno);
+    let mut error = Error::os(sentence.to_string(), errno);
     if index + 1 == plan.len() {
         error = error.with_kind(ErrorKind::Exec);
     }
-    match sentence.hints.iter().find(|(on, _)| *on == errno) {
-        Some((_, hint)) => error.hint(*hint),
+    match plan.remedy(index, errno) {
+        Some(remedy) => error.hint(remedy),
         None => error,
     }
 }

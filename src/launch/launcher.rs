@@ -5,13 +5,13 @@
 //! and that lives as long as its engine, with every signal blocked.
 
 use super::memory::sealed_stage;
-use super::spawn::{Spawn, Spawned};
+use super::spawn::{Spawn, Spawned, Stack};
 use crate::error::During;
 use crate::stage::syscall::Errno;
 use crate::{Error, ErrorKind, Result};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 
 /// A launch thread and the sealed stage.
@@ -26,15 +26,53 @@ pub(crate) struct Launcher {
 struct Job {
     spawn: *const Spawn<'static>,
     answer: SyncSender<Result<Spawned, Errno>>,
+    /// The stage's end of the socket: closed here once the stage has its copy, so that whoever reads the other end sees
+    /// the stage's end, or that there never was one.
+    _socket: OwnedFd,
 }
 
 // SAFETY: the pointer leads to a value of a thread that waits for the answer.
 unsafe impl Send for Job {}
 
+/// A start that the launch thread has been asked for.
+///
+/// The asker need not wait for it: what it hears on the socket, if only its end, comes after.
+pub(super) struct Pending<'a> {
+    spawn: Box<Spawn<'a>>,
+    result: Option<Receiver<Result<Spawned, Errno>>>,
+}
+
+impl Pending<'_> {
+    /// Waits until the stage has been executed.
+    pub(super) fn wait(mut self) -> Result<Spawned> {
+        self.settle().unwrap_or_else(|| Err(gone()))
+    }
+
+    fn settle(&mut self) -> Option<Result<Spawned>> {
+        let namespaces = self.spawn.namespaces;
+        let received = self.result.take()?.recv();
+        Some(received.map_err(|_| gone()).and_then(|result| result.map_err(|errno| clone_error(errno, namespaces))))
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        // The launch thread reads what this borrows until it has answered.
+        if let Some(Ok(spawned)) = self.settle() {
+            spawned.kill();
+        }
+    }
+}
+
+fn gone() -> Error {
+    Error::new(ErrorKind::Os, "the launch thread has ended")
+}
+
 impl Launcher {
     /// Starts a launch thread; it inherits the namespaces of the calling one.
     pub(crate) fn new() -> Result<Arc<Launcher>> {
         let stage = sealed_stage()?;
+        let stack = Stack::new().map_err(|errno| Error::os("map a stack", errno))?;
         let (jobs, queue) = channel::<Job>();
         std::thread::Builder::new()
             .name("coracle-launch".into())
@@ -43,7 +81,7 @@ impl Launcher {
                 let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None);
                 while let Ok(job) = queue.recv() {
                     // SAFETY: the asker waits for the answer and keeps the value alive until it has it.
-                    let result = unsafe { (*job.spawn).run() };
+                    let result = unsafe { (*job.spawn).run(&stack) };
                     let _ = job.answer.send(result);
                 }
             })
@@ -62,18 +100,21 @@ impl Launcher {
         }
     }
 
-    /// Makes the start `build` describes (it is handed the stage) and returns when the stage has been executed.
-    pub(super) fn spawn<'a>(&'a self, build: impl FnOnce(std::os::fd::BorrowedFd<'a>) -> Spawn<'a>) -> Result<Spawned> {
+    /// Asks for the start that `build` describes (it is handed the stage). `socket` is the stage's end of the socket.
+    pub(super) fn begin<'a>(
+        &'a self,
+        socket: OwnedFd,
+        build: impl FnOnce(std::os::fd::BorrowedFd<'a>) -> Spawn<'a>,
+    ) -> Result<Pending<'a>> {
         if self.process != std::process::id() {
             return Err(Error::new(ErrorKind::Unsupported, "this engine was opened before the process forked")
                 .hint("open an engine in each process"));
         }
-        let spawn = build(self.stage.as_fd());
+        let spawn = Box::new(build(self.stage.as_fd()));
         let (answer, result) = sync_channel(1);
-        let job = Job { spawn: (&raw const spawn).cast(), answer };
-        let gone = || Error::new(ErrorKind::Os, "the launch thread has ended");
+        let job = Job { spawn: (&raw const *spawn).cast(), answer, _socket: socket };
         self.jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).send(job).map_err(|_| gone())?;
-        result.recv().map_err(|_| gone())?.map_err(|errno| clone_error(errno, spawn.namespaces))
+        Ok(Pending { spawn, result: Some(result) })
     }
 }
 

@@ -65,7 +65,7 @@ impl Spawn<'_> {
     /// Clones and executes the stage; returns when the exec is done.
     ///
     /// Call it with every signal blocked: a handler of the host must not run in the child.
-    pub(super) fn run(&self) -> Result<Spawned, Errno> {
+    pub(super) fn run(&self, stack: &Stack) -> Result<Spawned, Errno> {
         let plan = CString::new(self.plan.as_raw_fd().to_string()).map_err(|_| libc::EINVAL)?;
         let arguments = [c"coracle-stage".as_ptr(), plan.as_ptr(), std::ptr::null()];
         let environment = [std::ptr::null()];
@@ -77,7 +77,6 @@ impl Spawn<'_> {
             environment: environment.as_ptr(),
             errno: 0,
         };
-        let stack = Stack::new()?;
         let mut pidfd = -1i32;
         let clone = CloneArguments {
             flags: CLONE_VM
@@ -109,13 +108,25 @@ impl Spawn<'_> {
     }
 }
 
-/// A mapping for the child's stack.
-struct Stack {
+impl Spawned {
+    /// Kills and reaps it.
+    pub(super) fn kill(self) {
+        let pidfd = crate::kernel::PidFd::from_fd(self.pidfd);
+        let _ = pidfd.send_signal(libc::SIGKILL);
+        let _ = pidfd.wait();
+    }
+}
+
+/// A mapping for the child's stack. One child after the other uses it: each has left it when the clone returns.
+pub(super) struct Stack {
     base: *mut libc::c_void,
 }
 
+// SAFETY: the mapping belongs to this value, which only hands out its address.
+unsafe impl Send for Stack {}
+
 impl Stack {
-    fn new() -> Result<Stack, Errno> {
+    pub(super) fn new() -> Result<Stack, Errno> {
         // SAFETY: a fresh private mapping.
         let base = unsafe {
             libc::mmap(

@@ -6,6 +6,7 @@ use super::phase::Phase;
 use super::verify::{Verified, verify};
 use crate::error::{Error, ErrorKind, Result};
 use std::borrow::Cow;
+use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// A register of the plan that holds a descriptor.
@@ -13,12 +14,46 @@ use std::os::fd::{AsRawFd, OwnedFd};
 pub(crate) struct Slot(u32);
 
 /// What an operation does, for the person who reads of its failure.
+///
+/// In two parts, put together only when somebody reads it: most starts succeed.
 #[derive(Debug, Clone)]
 pub(crate) struct Sentence {
-    /// "mount proc on /proc"
-    pub(crate) what: Cow<'static, str>,
-    /// The remedies by errno, where there are any.
-    pub(crate) hints: Vec<(i32, &'static str)>,
+    /// "mount proc on "
+    verb: Cow<'static, str>,
+    /// "/proc"
+    object: &'static str,
+}
+
+impl From<&'static str> for Sentence {
+    fn from(text: &'static str) -> Sentence {
+        Sentence { verb: Cow::Borrowed(text), object: "" }
+    }
+}
+
+impl From<String> for Sentence {
+    fn from(text: String) -> Sentence {
+        Sentence { verb: Cow::Owned(text), object: "" }
+    }
+}
+
+impl From<(&'static str, &'static str)> for Sentence {
+    fn from((verb, object): (&'static str, &'static str)) -> Sentence {
+        Sentence { verb: Cow::Borrowed(verb), object }
+    }
+}
+
+impl fmt::Display for Sentence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.verb, self.object)
+    }
+}
+
+/// What to do when operation `op` fails with `errno`.
+#[derive(Debug, Clone)]
+struct Hint {
+    op: usize,
+    errno: i32,
+    remedy: &'static str,
 }
 
 /// A plan in the making.
@@ -26,6 +61,7 @@ pub(crate) struct Builder {
     phase: Phase,
     ops: Vec<Op>,
     sentences: Vec<Sentence>,
+    hints: Vec<Hint>,
     arena: Vec<u8>,
     slots: u32,
     inherited: Vec<(u32, OwnedFd)>,
@@ -36,6 +72,7 @@ pub(crate) struct Builder {
 pub(crate) struct Plan {
     bytes: Vec<u8>,
     sentences: Vec<Sentence>,
+    hints: Vec<Hint>,
     inherited: Vec<OwnedFd>,
 }
 
@@ -49,6 +86,7 @@ impl Builder {
             phase: Phase::Fence,
             ops: Vec::with_capacity(128),
             sentences: Vec::with_capacity(128),
+            hints: Vec::with_capacity(64),
             arena: Vec::with_capacity(8192),
             slots: 0,
             inherited: Vec::new(),
@@ -81,11 +119,11 @@ impl Builder {
     }
 
     /// Appends an operation; `what` is what a person reads when it fails.
-    pub(crate) fn push(&mut self, code: OpCode, arguments: &[u32], what: impl Into<Cow<'static, str>>) -> &mut Builder {
+    pub(crate) fn push(&mut self, code: OpCode, arguments: &[u32], what: impl Into<Sentence>) -> &mut Builder {
         let mut op = Op { code: code as u16, phase: self.phase as u8, tolerate: Tolerate::NONE, arguments: [0; 7] };
         op.arguments[..arguments.len()].copy_from_slice(arguments);
         self.ops.push(op);
-        self.sentences.push(Sentence { what: what.into(), hints: Vec::new() });
+        self.sentences.push(what.into());
         self
     }
 
@@ -99,9 +137,7 @@ impl Builder {
 
     /// The remedy for a failure of the operation just pushed with `errno`.
     pub(crate) fn hint(&mut self, errno: i32, hint: &'static str) -> &mut Builder {
-        if let Some(sentence) = self.sentences.last_mut() {
-            sentence.hints.push((errno, hint));
-        }
+        self.hints.push(Hint { op: self.ops.len().saturating_sub(1), errno, remedy: hint });
         self
     }
 
@@ -183,7 +219,7 @@ impl Builder {
         bytes.extend_from_slice(&self.arena);
         self.ops.iter().for_each(|op| write_op(op, &mut bytes));
         let inherited = self.inherited.into_iter().map(|(_, descriptor)| descriptor).collect();
-        let plan = Plan { bytes, sentences: self.sentences, inherited };
+        let plan = Plan { bytes, sentences: self.sentences, hints: self.hints, inherited };
         plan.verified()?;
         Ok(plan)
     }
@@ -207,6 +243,11 @@ impl Plan {
     /// What operation `index` does.
     pub(crate) fn sentence(&self, index: usize) -> Option<&Sentence> {
         self.sentences.get(index)
+    }
+
+    /// What to do when operation `index` fails with `errno`.
+    pub(crate) fn remedy(&self, index: usize, errno: i32) -> Option<&'static str> {
+        self.hints.iter().find(|hint| (hint.op, hint.errno) == (index, errno)).map(|hint| hint.remedy)
     }
 
     /// The number of operations.

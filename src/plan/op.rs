@@ -115,13 +115,16 @@ op_codes! {
     MountByPath,
     /// Attaches the mount slot 0 on slot 1.
     Attach,
+    /// Attaches the mount slot 0 on the path 2 in directory slot 1, which is the engine's own.
+    AttachBelow,
     /// Changes mount slot 0: recursive 1, attributes to set 2 and to clear 3, propagation 4.
     MountAttributes,
-    /// Hides path 1 below slot 0 with the empty file or directory kept in slot 2; passes over what is missing.
+    /// Hides path 1 below slot 0 with the empty file or directory kept in slot 2; passes over what is missing. Argument
+    /// 3: slot 0 is a file system of the engine's own, in which nobody else can change a path.
     Mask,
     /// Makes a file named 1 in directory slot 0 and binds the file of that name in directory slot 2 over it.
     BindFile,
-    /// Makes path 1 below slot 0 read-only; passes over what is missing.
+    /// Makes path 1 below slot 0 read-only; passes over what is missing. Argument 2: as for masks.
     MakeReadOnly,
     /// Fails unless slot 0 is on a file system of type 1 (statfs magic).
     CheckFilesystem,

@@ -85,12 +85,13 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         MountFilesystem => ("mount-filesystem", (Mount, Mount), &[Input, HEXADECIMAL, Output]),
         MountByPath => ("mount-by-path", (Mount, Mount), &[Text, Text, HEXADECIMAL, Text, Output]),
         Attach => ("attach", (Mount, Mount), &[Input, Input]),
+        AttachBelow => ("attach-below", (Mount, Mount), &[Input, Input, Text]),
         MountAttributes => {
             ("mount-attributes", (Enter, Seal), &[Input, DECIMAL, HEXADECIMAL, HEXADECIMAL, HEXADECIMAL])
         }
-        Mask => ("mask", (Mount, Mount), &[Input, Text, Input]),
+        Mask => ("mask", (Mount, Mount), &[Input, Text, Input, DECIMAL]),
         BindFile => ("bind-file", (Mount, Mount), &[Input, Text, Input]),
-        MakeReadOnly => ("make-read-only", (Mount, Mount), &[Input, Text]),
+        MakeReadOnly => ("make-read-only", (Mount, Mount), &[Input, Text, DECIMAL]),
         CheckFilesystem => ("check-filesystem", (Mount, Mount), &[Input, HEXADECIMAL]),
         ChangeDirectory => ("change-directory", (Mount, Mount), &[Input]),
         PivotRoot => ("pivot-root", (Pivot, Pivot), &[Input]),

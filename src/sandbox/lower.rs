@@ -99,15 +99,10 @@ impl Sandbox {
     /// The descriptors of the standard streams, in slots.
     fn open_streams(&mut self, plan: &mut Builder) -> Result<[Option<Slot>; 3]> {
         let mut slots = [None; 3];
-        let own = [
-            std::io::stdin().as_fd().try_clone_to_owned(),
-            std::io::stdout().as_fd().try_clone_to_owned(),
-            std::io::stderr().as_fd().try_clone_to_owned(),
-        ];
-        for ((slot, stream), own) in slots.iter_mut().zip(&mut self.streams).zip(own) {
+        for (number, (slot, stream)) in slots.iter_mut().zip(&mut self.streams).enumerate() {
             *slot = match std::mem::replace(stream, Stream::Null) {
                 Stream::Null => None,
-                Stream::Inherit => Some(plan.inherit(own.during(|| "duplicate a standard stream")?)),
+                Stream::Inherit => Some(plan.inherit(own_stream(number).during(|| "duplicate a standard stream")?)),
                 Stream::Descriptor(descriptor) => Some(plan.inherit(descriptor)),
             };
         }
@@ -273,6 +268,15 @@ fn unshare_as_user(plan: &mut Builder, namespaces: u32) {
     let flags = namespaces | libc::CLONE_NEWCGROUP as u32;
     plan.push(OpCode::Unshare, &[flags], "create namespaces");
     plan.push(OpCode::GoOnInChild, &[], "enter the PID namespace");
+}
+
+/// A duplicate of this process's own standard stream.
+fn own_stream(number: usize) -> std::io::Result<OwnedFd> {
+    match number {
+        0 => std::io::stdin().as_fd().try_clone_to_owned(),
+        1 => std::io::stdout().as_fd().try_clone_to_owned(),
+        _ => std::io::stderr().as_fd().try_clone_to_owned(),
+    }
 }
 
 fn load_filter(plan: &mut Builder, filter: &Filter) {

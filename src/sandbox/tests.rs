@@ -60,7 +60,7 @@ impl Subject {
     /// Starts with the drill, and how it went.
     fn drill(&self, op: u32, errno: u32) -> (String, Result<Exit>) {
         let mut request = self.request();
-        let what = request.plan.sentence(op as usize).unwrap().what.to_string();
+        let what = request.plan.sentence(op as usize).unwrap().to_string();
         request.plan.drill(op, errno);
         (what, start(&self.launcher, request).and_then(|mut process| process.wait()))
     }

@@ -139,11 +139,12 @@ pub(crate) fn check_filesystem(descriptor: i32, magic: u32) -> Result<(), Errno>
     if statfs[0] == magic as usize { Ok(()) } else { Err(EPROTO) }
 }
 
-/// Whether `descriptor` is a directory.
-pub(crate) fn is_directory(descriptor: i32) -> Result<bool, Errno> {
+/// Whether there is a directory at `path`, which may be empty, below `directory`; no link is followed at its end.
+pub(crate) fn is_directory(directory: i32, path: *const u8) -> Result<bool, Errno> {
     let mut statx = [0u32; 64];
-    // SAFETY: struct statx has 256 bytes; the mode is the lower half of its word 7.
-    unsafe { call!(STATX, descriptor, c"".as_ptr(), AT_EMPTY_PATH, STATX_TYPE, statx.as_mut_ptr()) }?;
+    let flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
+    // SAFETY: the path is NUL-terminated; struct statx has 256 bytes, the mode is the lower half of its word 7.
+    unsafe { call!(STATX, directory, path, flags, STATX_TYPE, statx.as_mut_ptr()) }?;
     Ok(statx[7] & S_IFMT == S_IFDIR)
 }
 

@@ -78,6 +78,7 @@ fn step(program: &mut Program, op: &Op) -> Result<(), Errno> {
         | OpCode::MountFilesystem
         | OpCode::MountByPath
         | OpCode::Attach
+        | OpCode::AttachBelow
         | OpCode::MountAttributes
         | OpCode::Mask
         | OpCode::BindFile
@@ -159,10 +160,11 @@ fn mount_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Resu
         }
         OpCode::Attach if program.slot(b) == EMPTY => {}
         OpCode::Attach => return mounts::attach(slot, program.slot(b)),
+        OpCode::AttachBelow => return mounts::attach_below(slot, program.slot(b), program.address(c)),
         OpCode::MountAttributes => return mounts::set_attributes(slot, b != 0, c, d, e),
-        OpCode::Mask => return mounts::mask(program, slot, program.address(b), program.slot(c)),
+        OpCode::Mask => return mounts::mask(program, slot, program.address(b), program.slot(c), d != 0),
         OpCode::BindFile => return mounts::bind_file(program, slot, program.address(b), program.slot(c)),
-        OpCode::MakeReadOnly => return mounts::make_read_only(program, slot, program.address(b)),
+        OpCode::MakeReadOnly => return mounts::make_read_only(program, slot, program.address(b), c != 0),
         _ => return mounts::pivot_root(program, slot),
     }
     Ok(())

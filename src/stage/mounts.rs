@@ -80,28 +80,79 @@ pub(crate) fn set_attributes(mount: i32, recursive: bool, set: u32, clear: u32, 
     unsafe { call!(MOUNT_SETATTR, mount, c"".as_ptr(), flags, &raw const attributes, size) }.map(drop)
 }
 
-/// Hides a path of the engine's own mount `root` under an empty file or directory kept in `covers`.
-///
-/// The cover is one that the engine made, never `/dev/null` by path (CVE-2025-31133), and the path is resolved
-/// without links.
-pub(crate) fn mask(program: &Program, root: i32, path: *const u8, covers: i32) -> Result<(), Errno> {
-    program.part(0);
-    let target = match open_own(root, path, O_PATH) {
-        Err(ENOENT | ENOTDIR) => return Ok(()),
-        other => other?,
-    };
-    let result = cover(program, target, covers);
-    close(target);
-    result
+/// Attaches a detached mount on a path of a file system in which nobody but the engine can change one.
+pub(crate) fn attach_below(mount: i32, directory: i32, path: *const u8) -> Result<(), Errno> {
+    let empty = c"".as_ptr();
+    // SAFETY: both texts are NUL-terminated.
+    unsafe { call!(MOVE_MOUNT, mount, empty, directory, path, MOVE_MOUNT_F_EMPTY_PATH) }.map(drop)
 }
 
-fn cover(program: &Program, target: i32, covers: i32) -> Result<(), Errno> {
-    let name = if is_directory(target)? { c"directory" } else { c"file" };
+/// What is at a path, for the operations that change it in place.
+struct Place {
+    directory: i32,
+    path: *const u8,
+    opened: bool,
+}
+
+impl Place {
+    /// On a file system of the engine's `own` the path leads to the same thing however often it is followed. Everywhere
+    /// else it is followed once, past no link and no other mount.
+    fn find(root: i32, path: *const u8, own: bool) -> Result<Option<(Place, bool)>, Errno> {
+        let place = if own {
+            Place { directory: root, path, opened: false }
+        } else {
+            match open_own(root, path, O_PATH) {
+                Err(ENOENT | ENOTDIR) => return Ok(None),
+                other => Place { directory: other?, path: c"".as_ptr().cast(), opened: true },
+            }
+        };
+        match is_directory(place.directory, place.path) {
+            Ok(directory) => Ok(Some((place, directory))),
+            Err(ENOENT | ENOTDIR) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn attach(&self, mount: i32) -> Result<(), Errno> {
+        let (empty, flags) = (c"".as_ptr(), MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+        // SAFETY: both texts are NUL-terminated.
+        unsafe { call!(MOVE_MOUNT, mount, empty, self.directory, self.path, flags) }.map(drop)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.opened {
+            close(self.directory);
+        }
+    }
+}
+
+/// Hides a path of the mount `root` under an empty file or directory kept in `covers`: one that the engine made, never
+/// `/dev/null` by path (CVE-2025-31133).
+pub(crate) fn mask(program: &Program, root: i32, path: *const u8, covers: i32, own: bool) -> Result<(), Errno> {
+    program.part(0);
+    let Some((place, directory)) = Place::find(root, path, own)? else { return Ok(()) };
+    let name = if directory { c"directory" } else { c"file" };
     program.part(1);
     // SAFETY: the name is NUL-terminated.
     let mount = unsafe { call!(OPEN_TREE, covers, name.as_ptr(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC) }? as i32;
     program.part(2);
-    let result = attach(mount, target);
+    let result = place.attach(mount);
+    close(mount);
+    result
+}
+
+/// Makes a path of the mount `root` read-only by a bind of itself.
+pub(crate) fn make_read_only(program: &Program, root: i32, path: *const u8, own: bool) -> Result<(), Errno> {
+    program.part(0);
+    let Some((place, _)) = Place::find(root, path, own)? else { return Ok(()) };
+    program.part(1);
+    let flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE | AT_SYMLINK_NOFOLLOW;
+    // SAFETY: the path is NUL-terminated.
+    let mount = unsafe { call!(OPEN_TREE, place.directory, place.path, flags) }? as i32;
+    program.part(2);
+    let result = set_attributes(mount, true, MOUNT_ATTR_RDONLY as u32, 0, 0).and_then(|()| place.attach(mount));
     close(mount);
     result
 }
@@ -116,30 +167,7 @@ pub(crate) fn bind_file(program: &Program, directory: i32, name: *const u8, sour
     // SAFETY: the name is NUL-terminated.
     let mount = unsafe { call!(OPEN_TREE, source, name, flags) }? as i32;
     program.part(2);
-    let empty = c"".as_ptr();
-    // SAFETY: both names are NUL-terminated; the second is one just made, in a directory that nobody else has.
-    let result = unsafe { call!(MOVE_MOUNT, mount, empty, directory, name, MOVE_MOUNT_F_EMPTY_PATH) };
-    close(mount);
-    result.map(drop)
-}
-
-/// Makes a path of the engine's own mount `root` read-only by a bind of itself.
-pub(crate) fn make_read_only(program: &Program, root: i32, path: *const u8) -> Result<(), Errno> {
-    program.part(0);
-    let target = match open_own(root, path, O_PATH) {
-        Err(ENOENT | ENOTDIR) => return Ok(()),
-        other => other?,
-    };
-    let result = bind_read_only(program, target);
-    close(target);
-    result
-}
-
-fn bind_read_only(program: &Program, target: i32) -> Result<(), Errno> {
-    program.part(1);
-    let mount = clone_mount(target, true)?;
-    program.part(2);
-    let result = set_attributes(mount, true, MOUNT_ATTR_RDONLY as u32, 0, 0).and_then(|()| attach(mount, target));
+    let result = attach_below(mount, directory, name);
     close(mount);
     result
 }
