@@ -7,6 +7,7 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-changed=src/stage");
     println!("cargo:rerun-if-changed=src/plan");
+    println!("cargo:rerun-if-changed=src/value/civil.rs");
     println!("cargo:rerun-if-env-changed=RUSTC_LINKER");
     println!("cargo:rustc-check-cfg=cfg(fuzzing)");
     let architecture = variable("CARGO_CFG_TARGET_ARCH");

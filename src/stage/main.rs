@@ -12,6 +12,11 @@ mod plan {
     pub mod op;
 }
 
+#[path = "../value"]
+mod value {
+    pub(crate) mod civil;
+}
+
 #[path = "."]
 mod stage {
     pub(crate) mod call;

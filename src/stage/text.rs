@@ -1,5 +1,7 @@
 //! Text in a fixed buffer: numbers and points in time, without an allocator.
 
+use crate::value::civil::civil_from_days;
+
 /// A buffer that drops what does not fit.
 pub(crate) struct Text<const SIZE: usize> {
     bytes: [u8; SIZE],
@@ -56,19 +58,6 @@ impl<const SIZE: usize> Text<SIZE> {
         self.push(b"T").padded(second / 3600, 2).push(b":").padded(second / 60 % 60, 2).push(b":");
         self.padded(second % 60, 2).push(b".").padded(nanoseconds as u64, 9).push(b"Z")
     }
-}
-
-/// The civil date of a day counted from 1970-01-01 (Hinnant, "chrono-compatible low-level date algorithms").
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year_of_era + era * 400 + (month <= 2) as i64, month, day)
 }
 
 #[cfg(test)]

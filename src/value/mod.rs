@@ -1,6 +1,7 @@
 //! Small types that cannot hold a wrong thing: what parses is valid, everywhere after.
 
 mod amount;
+pub(crate) mod civil;
 mod digest;
 mod identifier;
 mod platform;
