@@ -91,6 +91,7 @@ impl<'store> Blobs<'store> {
 
 impl BlobWriter {
     /// The bytes written so far.
+    #[cfg(any(feature = "registry", test))]
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
@@ -105,6 +106,7 @@ impl BlobWriter {
 
     /// As [`commit`](BlobWriter::commit), if and only if what was written has this digest and size; else `Corrupt`, and
     /// nothing becomes visible.
+    #[cfg(any(feature = "registry", test))]
     pub(crate) fn commit_expecting(self, digest: &Digest, size: u64) -> Result<()> {
         let BlobWriter { store, file, hasher, size: written } = self;
         if written != size {
