@@ -8,6 +8,7 @@ use coracle::cgroup::Limits;
 use coracle::{BuildEvent, Cpus, Engine, EngineOptions, Image, Memory, Network};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 #[test]
@@ -42,7 +43,30 @@ fn flask_is_built_run_watched_and_removed() {
     assert_no_trace_of_pip_access(&third);
 
     // The published port is one of this host: a network namespace of the test's own plays it.
-    support::in_network_namespace(|| run(&open(&scratch), &third));
+    support::in_network_namespace(|| {
+        run(&open(&scratch), &third);
+        run_example(&scratch, &base);
+    });
+}
+
+/// The example builds from the cache here: this network reaches no package registry.
+fn run_example(scratch: &support::Scratch, base: &str) {
+    let tests = std::env::current_exe().unwrap();
+    let program = tests.ancestors().nth(2).unwrap().join("examples/flask");
+    let mut example = Command::new(&program)
+        .args([base.into(), scratch.root().into_os_string()])
+        .env("XDG_RUNTIME_DIR", scratch.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{} (cargo build --examples): {error}", program.display()));
+    let address = SocketAddr::from(([127, 0, 0, 1], 8000));
+    let answer = support::http_get_until(address, "/", Duration::from_secs(60)).map(|answer| answer.text());
+    drop(example.stdin.take());
+    let output = example.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(answer.unwrap(), "Hello, World!", "{text}");
+    assert!(output.status.success() && text.contains("GET / HTTP"), "{text}");
 }
 
 fn open(scratch: &support::Scratch) -> Engine {

@@ -1,10 +1,11 @@
 //! Builds, runs and watches a real web application: the Flask application in `app/`.
 //!
 //! ```text
-//! cargo run --release --example flask -- 127.0.0.1:5000/python:3.7
+//! cargo run --release --example flask -- 127.0.0.1:5000/python:3.7 [ROOT]
 //! ```
 //!
-//! The argument is a base image with Python and pip, in the store or in a registry. Needs root, for the bridge network.
+//! The first argument is a base image with Python and pip, in the store or in a registry; the second is the engine's
+//! root directory. Needs root, for the bridge network.
 
 use coracle::cgroup::Limits;
 use coracle::{Cpus, Engine, Memory, Result};
@@ -12,21 +13,22 @@ use std::path::Path;
 use std::time::Duration;
 
 /// What pip on this machine needs to reach its registry: bound into the step, never in a layer.
-const PIP_FILES: [&str; 2] = ["/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt"];
+const PIP_FILES: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf"];
 
 fn main() {
-    let Some(base) = std::env::args().nth(1) else {
-        eprintln!("usage: flask BASE-IMAGE");
+    let mut arguments = std::env::args().skip(1);
+    let Some(base) = arguments.next() else {
+        eprintln!("usage: flask BASE-IMAGE [ROOT]");
         std::process::exit(2);
     };
-    if let Err(error) = run(&base) {
+    if let Err(error) = run(&base, arguments.next()) {
         eprintln!("flask: {error}");
         std::process::exit(1);
     }
 }
 
-fn run(base: &str) -> Result<()> {
-    let engine = Engine::open(Engine::default_root()?)?;
+fn run(base: &str, root: Option<String>) -> Result<()> {
+    let engine = Engine::open(root.map_or_else(Engine::default_root, |root| Ok(root.into()))?)?;
     let context = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/flask/app");
     let mut build = engine.build(context).build_arg("BASE", base).tag("example/flask:1.0");
     for file in PIP_FILES.iter().filter(|file| Path::new(file).exists()) {
@@ -40,8 +42,9 @@ fn run(base: &str) -> Result<()> {
         .publish(8000, 8000)
         .limits(Limits::new().memory(Memory::mib(256)).cpus(Cpus::of(1.0)).pids(64))
         .detach()?;
-    println!("http://127.0.0.1:8000/ for ten seconds");
-    std::thread::sleep(Duration::from_secs(10));
+    println!("http://127.0.0.1:8000/ until Enter is pressed");
+    // An end of the input is as good as a line of it.
+    let _ = std::io::stdin().read_line(&mut String::new());
 
     let stats = web.stats()?;
     println!("memory {}, processor {:?}, {} processes", stats.memory.used, stats.cpu.usage, stats.pids.current);
