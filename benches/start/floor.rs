@@ -62,7 +62,7 @@ impl Floor {
         groups.iter().for_each(|group| std::fs::remove_dir(group).unwrap());
     }
 
-    pub fn start(&self, tasks: &[OwnedFd]) {
+    fn start(&self, tasks: &[OwnedFd]) {
         let stack = Stack::new();
         let mut pidfd = -1i32;
         let arguments = CloneArguments {
@@ -145,7 +145,7 @@ struct Order<'a> {
 /// The `coracle-bench/floor` group of every hierarchy that the limits need, made.
 fn groups() -> Vec<PathBuf> {
     let top = Path::new("/sys/fs/cgroup");
-    let hierarchies = ["memory", "pids", "cpu", "cpuacct", "blkio"].map(|name| top.join(name));
+    let hierarchies = ["memory", "pids", "cpu", "cpuacct", "freezer"].map(|name| top.join(name));
     let groups: Vec<PathBuf> = hierarchies.iter().map(|path| path.join("coracle-bench/floor")).collect();
     for group in &groups {
         std::fs::create_dir_all(group).unwrap();

@@ -13,7 +13,8 @@ mod peers;
 mod tiny;
 
 use coracle::cgroup::{Cgroup, Limits, Policy};
-use coracle::{Cpus, Memory, NetworkMode, Root, Sandbox};
+use coracle::seccomp::{Architecture, Profile};
+use coracle::{CapabilitySet, Cpus, Memory, NetworkMode, Root, Sandbox, Seccomp};
 use criterion::Criterion;
 use floor::Floor;
 use peers::{Peer, write_bundle};
@@ -77,55 +78,7 @@ fn main() {
             .for_each(|case| contestants(&root, scratch.path(), case, true).iter().for_each(|one| (one.run)()));
         return;
     }
-    if let Ok(name) = std::env::var("PROFILE") {
-        let full = std::env::var("MINIMAL").is_err();
-        let case = Case { full, network: std::env::var("NET").is_ok() };
-        let floor = Floor::new(&root, case.network);
-        let floor = if full { floor.full(Vec::new()) } else { floor };
-        let gap: u64 = std::env::var("GAP").map_or(0, |t| t.parse().unwrap());
-        let mut times = vec![vec![], vec![]];
-        for round in 0..2000 {
-            for (i, n) in ["coracle", "floor"].iter().enumerate() {
-                if name != "both" && name != *n {
-                    continue;
-                }
-                if gap > 0 {
-                    std::thread::sleep(Duration::from_millis(gap));
-                }
-                let begin = Instant::now();
-                if i == 0 {
-                    ours(&root, case, None);
-                } else {
-                    floor.start(&[]);
-                }
-                if round > 100 {
-                    times[i].push(begin.elapsed().as_secs_f64() * 1e3);
-                }
-            }
-        }
-        let m: Vec<f64> = times.iter().map(|t| median(t.clone())).collect();
-        let low: Vec<f64> = times
-            .into_iter()
-            .map(|mut t| {
-                t.sort_by(f64::total_cmp);
-                t.get(t.len() / 10).copied().unwrap_or(0.0)
-            })
-            .collect();
-        println!(
-            "coracle {:.3} floor {:.3} ratio {:.2}; p10 {:.3} {:.3} {:.2}",
-            m[0],
-            m[1],
-            m[0] / m[1],
-            low[0],
-            low[1],
-            low[0] / low[1]
-        );
-        return;
-    }
-    // With a filter for the plain measurements there is no table.
-    if std::env::args().skip(1).all(|argument| argument.starts_with("--")) {
-        table(&root, scratch.path());
-    }
+    table(&root, scratch.path());
     single(&root);
 }
 
@@ -134,7 +87,7 @@ fn ours(root: &Path, case: Case, group: Option<&Cgroup>) {
     let network = if case.network { NetworkMode::None } else { NetworkMode::Host };
     let mut sandbox = Sandbox::new(Root::Directory(root.to_owned()), ["/bin/exit"]).network(network);
     if !case.full {
-        sandbox = sandbox.system_mounts(false);
+        sandbox = sandbox.system_mounts(false).seccomp(Seccomp::Unconfined);
     }
     if let Some(group) = group {
         sandbox = sandbox.cgroup(group);
@@ -154,10 +107,16 @@ fn ours_limited(root: &Path, case: Case, number: u32) {
     group.remove().unwrap();
 }
 
+/// The filter that the library loads by default.
+fn filter() -> Vec<u8> {
+    let native = Architecture::native().unwrap();
+    Profile::default_for(&CapabilitySet::DEFAULT).compile(native).unwrap().to_bytes()
+}
+
 fn contestants<'a>(root: &'a Path, scratch: &Path, case: Case, with_peers: bool) -> Vec<Contestant<'a>> {
     let number = Cell::new(0);
     let floor = Floor::new(root, case.network);
-    let floor = if case.full { floor.full(Vec::new()) } else { floor };
+    let floor = if case.full { floor.full(filter()) } else { floor };
     let mut all = vec![
         Contestant { name: "floor", every: 1, run: Box::new(move || floor.run()) },
         Contestant {
