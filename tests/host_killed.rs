@@ -1,5 +1,8 @@
 //! What is left when the host is killed with SIGKILL: running containers, whole logs, exits, and nothing else.
 
+#[path = "support/namespace.rs"]
+mod namespace;
+
 use coracle::cgroup::Limits;
 use coracle::{ContainerState, Engine, EngineOptions, ExitStatus, Network};
 use std::io::{BufRead, BufReader};
@@ -31,10 +34,11 @@ fn host_to_be_killed() {
             .container(&image)
             .command(["/bin/sh", "-c", script])
             .name(format!("c{number}-{}", std::process::id()))
-            .network(Network::None)
-            .limits(Limits::new().pids(16))
-            .detach()
-            .unwrap();
+            .limits(Limits::new().pids(16));
+        let container = match number % 2 {
+            0 => container.network(Network::None).detach().unwrap(),
+            _ => container.network(Network::Bridge).publish(0, 80).detach().unwrap(),
+        };
         println!("\nstarted {}", container.name().unwrap());
         // Attached ones as well: they die with the host.
         engine.container(&image).command(["/bin/sh", "-c", "true"]).network(Network::None).output().unwrap();
@@ -84,21 +88,50 @@ fn a_container_outlives_its_host_with_log_and_exit() {
 
 #[test]
 fn a_host_killed_at_any_moment_leaves_nothing_half_made() {
-    let directory = tempfile::tempdir().unwrap();
-    make_image(&engine(directory.path()));
-    for round in 0..25u64 {
-        // From right behind one start into the middle of the next ones.
-        let pause = Duration::from_micros(round * 1_700 % 40_000);
-        let names = kill_after(start_host(directory.path()), 1 + round as usize % 2, pause);
-        let engine = engine(directory.path());
-        for name in &names {
-            assert!(engine.find_container(name).is_ok(), "{name} was started and is lost");
+    namespace::in_network_namespace(|| {
+        let directory = tempfile::tempdir().unwrap();
+        make_image(&engine(directory.path()));
+        for round in 0..25u64 {
+            // From right behind one start into the middle of the next ones.
+            let pause = Duration::from_micros(round * 1_700 % 40_000);
+            let names = kill_after(start_host(directory.path()), 1 + round as usize % 2, pause);
+            let begun = identifiers(directory.path());
+            let engine = engine(directory.path());
+            for name in &names {
+                assert!(engine.find_container(name).is_ok(), "{name} was started and is lost");
+            }
+            remove_all(&engine);
+            assert_nothing_left(directory.path(), &begun);
         }
-        remove_all(&engine);
-        let attached = directory.path().join("run/attached");
-        let left: Vec<_> = std::fs::read_dir(&attached).map(|list| list.flatten().collect()).unwrap_or_default();
-        assert!(left.is_empty(), "attached containers of dead hosts are left: {left:?}");
+    });
+}
+
+const ATTACHED: &str = "run/attached";
+
+/// The containers on disk, detached and attached.
+fn identifiers(directory: &Path) -> Vec<String> {
+    [ATTACHED, "root/containers"].iter().flat_map(|part| names_in(&directory.join(part))).collect()
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// No note, no control group in any hierarchy, no address and no interface of the containers.
+fn assert_nothing_left(directory: &Path, containers: &[String]) {
+    assert_eq!(names_in(&directory.join(ATTACHED)), [""; 0]);
+    for hierarchy in names_in(Path::new("/sys/fs/cgroup")) {
+        for container in containers {
+            let group = Path::new("/sys/fs/cgroup").join(&hierarchy).join("coracle").join(container);
+            assert!(!group.exists(), "{} is left", group.display());
+        }
     }
+    let mut leases = names_in(&directory.join("run/networks/default"));
+    leases.retain(|name| name.parse::<std::net::Ipv4Addr>().is_ok());
+    assert_eq!(leases, [""; 0]);
+    let interfaces = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+    assert!(!interfaces.contains("crcl"), "{interfaces}");
 }
 
 /// Kills and removes every container, also one whose start was under way.

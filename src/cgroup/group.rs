@@ -83,7 +83,7 @@ impl Cgroup {
             return Err(Error::invalid(format!("control group name {name:?} is not safe as a path in a hierarchy")));
         }
         limits.check()?;
-        let (places, missing) = find(limits);
+        let (places, missing) = find(limits.io_weight.is_some());
         let empty = CgroupRecord { name: name.to_owned(), groups: Vec::new(), missing, memory_max: None };
         let mut making = Making(Some(empty));
         let mut refusals = Vec::new();
@@ -105,6 +105,15 @@ impl Cgroup {
     /// Takes up a group that another process has made. What is wrong with it shows at its first use.
     pub fn open(record: &CgroupRecord) -> Cgroup {
         Cgroup { record: record.clone() }
+    }
+
+    /// The group `name` wherever [`create`](Cgroup::create) makes one: for removing what a process had begun to make when
+    /// it was killed, and so could not record.
+    pub(crate) fn begun(name: &str) -> Cgroup {
+        let (places, missing) = find(true);
+        let group = |place: Place| Group { version: place.version, base: place.base, controllers: place.controllers };
+        let groups = places.into_iter().map(group).collect();
+        Cgroup { record: CgroupRecord { name: name.to_owned(), groups, missing, memory_max: None } }
     }
 
     /// What another process needs to take up the group.
@@ -242,12 +251,12 @@ impl CgroupRecord {
     }
 }
 
-/// The places for the limits, and for the statistics that are always wanted. Those of block devices come only where
-/// they cost no hierarchy more.
-fn find(limits: &Limits) -> (Vec<Place>, Vec<Missing>) {
+/// The places for the limits, and for the statistics that are always wanted. Those of block devices, unless they are
+/// limited (`io`), come only where they cost no hierarchy more.
+fn find(io: bool) -> (Vec<Place>, Vec<Missing>) {
     let hierarchies = layout::detect();
     let mut wanted = Controller::ALL.to_vec();
-    if limits.io_weight.is_none() && !hierarchies.as_ref().is_ok_and(|all| layout::serves_io_unified(all)) {
+    if !io && !hierarchies.as_ref().is_ok_and(|all| layout::serves_io_unified(all)) {
         wanted.retain(|controller| *controller != Controller::Io);
     }
     match hierarchies {

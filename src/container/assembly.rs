@@ -7,7 +7,7 @@ use crate::error::During;
 use crate::isolate::{CapabilitySet, Root};
 use crate::network::{AttachmentRecord, HeldPorts, Network, NetworkNamespace, PublishedPort, files};
 use crate::sandbox::{NetworkMode, Sandbox, Seccomp};
-use crate::value::Memory;
+use crate::value::{ContainerId, Memory};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -38,6 +38,17 @@ pub(crate) struct Assembly {
 }
 
 impl Holdings {
+    /// Adds what container `id` of a dead host had begun to make and could not note any more.
+    pub(super) fn complete(mut self, services: &Services, id: &ContainerId) -> Result<Holdings> {
+        if self.cgroup.is_none() {
+            self.cgroup = Some(Cgroup::begun(&group_name(id)).record());
+        }
+        if self.attachment.is_none() {
+            self.attachment = services.networks.attachment_of(id)?;
+        }
+        Ok(self)
+    }
+
     /// Gives everything back. May be called again, and after a crash.
     pub(crate) fn undo(&self, services: &Services) -> Result<()> {
         let group = self.cgroup.as_ref().map_or(Ok(()), |record| Cgroup::open(record).remove());
@@ -69,7 +80,7 @@ impl Assembly {
             unenforced: Vec::new(),
             armed: true,
         };
-        let name = format!("coracle/{}", specification.id);
+        let name = group_name(&specification.id);
         let (group, unenforced) = Cgroup::create(&name, &specification.limits, specification.policy)?;
         assembly.unenforced = unenforced;
         if !group.is_absent() {
@@ -197,6 +208,10 @@ impl Drop for Assembly {
             let _ = self.holdings.undo(&self.services);
         }
     }
+}
+
+fn group_name(id: &ContainerId) -> String {
+    format!("coracle/{id}")
 }
 
 /// The root of a container: an overlay, or the bare directory where the image has no layers.

@@ -61,12 +61,17 @@ pub(crate) fn recover(services: &Arc<Services>) -> Result<()> {
         if lock.try_lock().is_err() {
             continue;
         }
-        if let Some(holdings) = read_holdings(&directory) {
-            holdings.undo(services)?;
-        }
+        undo_lost(services, &directory)?;
         let _ = fs::remove_dir_all(&directory);
     }
     Ok(())
+}
+
+/// Undoes what a container of a dead host holds, noted in its directory or not.
+pub(super) fn undo_lost(services: &Services, directory: &Path) -> Result<()> {
+    let name = directory.file_name().unwrap_or_default();
+    let Ok(id) = name.to_string_lossy().parse() else { return Ok(()) };
+    read_holdings(directory).unwrap_or_default().complete(services, &id)?.undo(services)
 }
 
 /// Writes `holdings.json` into a container's directory, whole or not at all.

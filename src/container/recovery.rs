@@ -1,6 +1,6 @@
 //! What the next engine does with what the last one left: adopt what lives, undo what does not.
 
-use super::attached::{self, read_holdings};
+use super::attached;
 use super::detach::pin_name;
 use super::directory::{self, Directory};
 use super::exit::ContainerExit;
@@ -29,9 +29,7 @@ pub(crate) fn recover(services: &Arc<Services>) -> Result<()> {
 /// A container without a keeper and without a record of its end: its start was cut off, or its keeper was killed, and
 /// it died with it. One that never started is removed; of one that did, the end is recorded as unknown.
 pub(super) fn adopt_lost(services: &Arc<Services>, directory: &Directory) -> Result<()> {
-    if let Some(holdings) = read_holdings(directory.path()) {
-        holdings.undo(services)?;
-    }
+    attached::undo_lost(services, directory.path())?;
     if directory.processes().is_none() {
         let specification = directory.specification().ok();
         directory.remove(services, specification.as_ref().and_then(|specification| specification.name.as_ref()))?;

@@ -97,6 +97,12 @@ impl Networks {
         self.leases()?.give_back(record)
     }
 
+    /// The place of a container whose start was cut off before it could record it: the lease comes before all else.
+    pub(crate) fn attachment_of(&self, id: &ContainerId) -> Result<Option<AttachmentRecord>> {
+        let _lock = self.lock()?;
+        Ok(self.leases()?.all()?.into_iter().find(|record| record.container == *id))
+    }
+
     /// Removes the bridge and the table if no container hangs on it; whether they are gone. A container that has just
     /// ended may hang on it for a moment yet: network namespaces are taken apart in the background.
     pub(crate) fn remove_unused(&self) -> Result<bool> {
