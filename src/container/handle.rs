@@ -181,18 +181,27 @@ impl Container {
         self.wait()
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and before that for its start where that is under way.
     ///
     /// # Errors
-    /// As [`state`](Self::state).
+    /// `NotFound` once it has been removed, which one whose start was cut off is.
     pub fn wait(&self) -> Result<ContainerExit> {
         loop {
-            if let ContainerState::Exited(exit) = self.state()? {
+            if let Some(exit) = self.ended()? {
                 // What it held is given back by the time its keeper is gone.
                 self.directory.wait_until_dead()?;
                 return Ok(exit);
             }
             self.directory.wait_until_dead()?;
+        }
+    }
+
+    /// How it ended, if it has. One that is being started, by a host that may be dead by now, has not.
+    fn ended(&self) -> Result<Option<ContainerExit>> {
+        match self.state() {
+            Ok(ContainerState::Exited(exit)) => Ok(Some(exit)),
+            Err(error) if error.kind() != ErrorKind::InUse => Err(error),
+            _ => Ok(None),
         }
     }
 
@@ -203,7 +212,7 @@ impl Container {
     pub fn wait_for(&self, limit: Duration) -> Result<Option<ContainerExit>> {
         let deadline = Instant::now() + limit;
         loop {
-            if let ContainerState::Exited(_) = self.state()? {
+            if self.ended()?.is_some() {
                 return self.wait().map(Some);
             }
             let left = deadline.saturating_duration_since(Instant::now());
