@@ -64,6 +64,18 @@ impl ContainerExit {
         })
     }
 
+    /// The end of a container of which nothing is on record.
+    pub(crate) fn lost() -> ContainerExit {
+        ContainerExit {
+            status: ExitStatus::Unknown,
+            oom_killed: false,
+            finished: Timestamp::now(),
+            cpu: Duration::ZERO,
+            peak_resident: Memory::bytes(0),
+            failed_to_start: false,
+        }
+    }
+
     /// The record of a container whose keeper died without one.
     pub(crate) fn unknown() -> String {
         format!(

@@ -116,7 +116,7 @@ impl Container {
     /// `NotFound` once it has been removed.
     pub fn state(&self) -> Result<ContainerState> {
         if !self.directory.path().exists() {
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no container {}", self.shown())));
+            return Err(self.not_found());
         }
         if let Some(exit) = self.directory.exit()? {
             return Ok(ContainerState::Exited(exit));
@@ -133,8 +133,13 @@ impl Container {
                 Err(Error::new(ErrorKind::InUse, format!("container {} is being started", self.shown())))
             }
             None => {
-                super::recovery::adopt_lost(&self.services, &self.directory)?;
-                self.state()
+                let adopted = super::recovery::adopt_lost(&self.services, &self.directory);
+                match self.directory.exit()? {
+                    Some(exit) => Ok(ContainerState::Exited(exit)),
+                    // Its end could not be recorded, on a full disk for example; that it has ended is certain.
+                    None if self.directory.path().exists() => Ok(ContainerState::Exited(ContainerExit::lost())),
+                    None => adopted.and_then(|()| Err(self.not_found())),
+                }
             }
         }
     }
@@ -158,8 +163,9 @@ impl Container {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
             opened => opened.during(operation)?,
         };
-        // The keeper records the end before it gives the number free: no record, so the number is the container's.
-        if self.directory.exit()?.is_some() {
+        // The keeper gives the number free only after it has recorded the end, or by its own: it lives and there is no
+        // record, so the number opened above is the container's.
+        if !self.directory.is_alive() || self.directory.exit()?.is_some() {
             return Ok(());
         }
         match pidfd.send_signal(signal) {
@@ -283,6 +289,10 @@ impl Container {
 
     fn attachment(&self) -> Option<crate::network::AttachmentRecord> {
         read_holdings(self.directory.path()).and_then(|holdings| holdings.attachment)
+    }
+
+    fn not_found(&self) -> Error {
+        Error::new(ErrorKind::NotFound, format!("there is no container {}", self.shown()))
     }
 
     fn shown(&self) -> &str {

@@ -82,12 +82,14 @@ pub(crate) fn run_in(
 ) -> Result<Output> {
     let note = Note::make(services, &specification.id)?;
     let mut assembly = Assembly::make(services, specification, &mut |holdings: &Holdings| note.write(holdings))?;
-    assembly.write_files(specification, note.directory())?;
+    // Beside the snapshot: what the container writes into them must not fill what a reboot ends, which is memory.
+    let files = snapshot.upper().parent().unwrap_or(note.directory());
+    assembly.write_files(specification, files)?;
     let root = root_of(snapshot.lower(), snapshot.upper(), snapshot.work());
     let (stdout, stdout_writer) = std::io::pipe().during(|| "create a pipe")?;
     let (stderr, stderr_writer) = std::io::pipe().during(|| "create a pipe")?;
     let sandbox = assembly
-        .sandbox(specification, root, note.directory())?
+        .sandbox(specification, root, files)?
         .stdout(Stream::Descriptor(stdout_writer.into()))
         .stderr(Stream::Descriptor(stderr_writer.into()));
     let mut process = sandbox.spawn().map_err(|error| explain_out_of_memory(&assembly, error))?;

@@ -19,8 +19,10 @@ pub(crate) fn recover(services: &Arc<Services>) -> Result<()> {
         if directory.is_alive() {
             continue;
         }
-        if directory.exit()?.is_none() {
-            adopt_lost(services, &directory)?;
+        // One container that cannot be put in order (a full disk, a damaged record) must not keep the engine closed: its
+        // own methods report it.
+        if matches!(directory.exit(), Ok(None)) {
+            let _ = adopt_lost(services, &directory);
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Whole containers, attached and detached, in stores and networks of their own. They need root and a static busybox.
 
+mod hostile;
 mod network;
 
 use super::*;

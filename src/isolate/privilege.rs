@@ -1,7 +1,7 @@
 //! Ids, capabilities and limits of the payload, in the order that security depends on: the bounding set while
 //! CAP_SETPCAP is held, groups before ids, capabilities after ids.
 
-use crate::plan::op::OpCode;
+use crate::plan::op::{OpCode, Tolerate};
 use crate::plan::{Builder, Phase};
 
 /// What the payload keeps.
@@ -10,6 +10,8 @@ pub(crate) struct Privileges {
     pub(crate) user: u32,
     pub(crate) group: u32,
     pub(crate) additional_groups: Vec<u32>,
+    /// In a user namespace of one id, which denies setgroups, an empty list changes nothing.
+    pub(crate) in_user_namespace: bool,
     /// Capabilities as bits; inheritable and ambient stay empty (CVE-2022-24769).
     pub(crate) capabilities: u64,
     /// Resource number, soft and hard limit.
@@ -36,7 +38,8 @@ pub(crate) fn lower_privileges(plan: &mut Builder, privileges: &Privileges) {
     let words: Vec<u8> = privileges.additional_groups.iter().flat_map(|group| group.to_ne_bytes()).collect();
     let groups = plan.bytes(&words);
     plan.push(OpCode::SetGroups, &[groups, privileges.additional_groups.len() as u32], "set supplementary groups")
-        .hint(libc::EPERM, "a user namespace of a single id has no supplementary groups");
+        .tolerate(if privileges.in_user_namespace && words.is_empty() { Tolerate::REFUSED } else { Tolerate::NONE })
+        .hint(libc::EPERM, "it needs CAP_SETGID, and a user namespace of a single id has no supplementary groups");
     let Privileges { user, group, .. } = *privileges;
     plan.push(OpCode::SetIds, &[user, group], format!("become user {user} and group {group}"))
         .hint(libc::EINVAL, "the id is not mapped in the user namespace");

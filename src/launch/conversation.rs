@@ -9,6 +9,7 @@ use super::process::{ExitStatus, Process, payload_status};
 use super::spawn::Spawn;
 use crate::kernel::{PidFd, WaitStatus};
 use crate::plan::Plan;
+use crate::plan::layout::State;
 use crate::{Error, Result};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -80,7 +81,10 @@ pub(crate) fn start(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<Pr
     let talked = converse(&parent, &mut child, id_map.as_ref(), arm);
     // A clone that failed is the cause of whatever else went wrong.
     child.settle()?;
-    child.succeed_unannounced(memory.recorder().pid.load(Ordering::Acquire));
+    // Once a payload runs, its init could have written anything there.
+    if memory.recorder().state.load(Ordering::Acquire) != State::EXECUTING {
+        child.succeed_unannounced(memory.recorder().pid.load(Ordering::Acquire));
+    }
     if let Err(error) = talked {
         child.kill();
         return Err(error);

@@ -207,6 +207,7 @@ impl Sandbox {
             user: self.user.0,
             group: self.user.1,
             additional_groups: self.additional_groups.clone(),
+            in_user_namespace: self.id_map.is_some(),
             capabilities: capabilities.bits(),
             limits: self.limits.iter().map(|limit| (limit.resource().number(), limit.soft(), limit.hard())).collect(),
             no_new_privileges: self.no_new_privileges,

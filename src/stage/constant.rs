@@ -51,6 +51,7 @@ pub(crate) const PR_SET_NO_NEW_PRIVS: usize = 38;
 pub(crate) const PR_CAP_AMBIENT: usize = 47;
 pub(crate) const PR_CAP_AMBIENT_RAISE: usize = 2;
 pub(crate) const PR_CAP_AMBIENT_CLEAR_ALL: usize = 4;
+pub(crate) const CAP_KILL: u32 = 5;
 pub(crate) const CAPABILITIES: usize = 64;
 pub(crate) const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 

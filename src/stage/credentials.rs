@@ -33,11 +33,7 @@ pub(crate) fn set_ids(user: u32, group: u32) -> Result<(), Errno> {
 /// Sets the supplementary groups.
 pub(crate) fn set_groups(groups: *const u8, count: u32) -> Result<(), Errno> {
     // SAFETY: the verifier has proved that `count` words lie at `groups`.
-    match unsafe { call!(SETGROUPS, count, groups) } {
-        // An empty list is what a namespace that denies setgroups has already given up on changing.
-        Err(EPERM) if count == 0 => Ok(()),
-        other => other.map(drop),
-    }
+    unsafe { call!(SETGROUPS, count, groups) }.map(drop)
 }
 
 /// Drops from the bounding set every capability that is not in `kept`.

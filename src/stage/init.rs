@@ -14,6 +14,9 @@ use core::sync::atomic::Ordering;
 pub(crate) fn stay_as_init(program: &Program) -> Result<(), Errno> {
     // Blocked before the fork, so that no signal is lost between it and the loop.
     process::set_signal_mask(u64::MAX)?;
+    // Before the fork: the payload must find no moment in which it may open the memory of its init, which runs without
+    // the filter. Its exec makes the payload itself dumpable again.
+    process::set_dumpable(false)?;
     let arguments = super::parent::CloneArguments { exit_signal: SIGCHLD as u64, ..Default::default() };
     // SAFETY: a fork: no memory is shared, the stack is copied.
     let child = unsafe { call!(CLONE3, &raw const arguments, size_of_val(&arguments)) }?;
@@ -23,7 +26,10 @@ pub(crate) fn stay_as_init(program: &Program) -> Result<(), Errno> {
     // What init does not hold cannot leak from it, and the reader of a pipe sees its end with the payload's.
     // SAFETY: plain numbers.
     unsafe { call!(CLOSE_RANGE, 0, u32::MAX, 0) }?;
-    process::set_dumpable(false)?;
+    // All that init needs, where it has it: a payload of another user is signalled too.
+    let kill = 1u64 << CAP_KILL;
+    super::credentials::set_capabilities(kill, kill, 0)
+        .or_else(|_| super::credentials::set_capabilities(0, 0, 0))?;
     serve(program, child)
 }
 

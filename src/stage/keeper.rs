@@ -33,7 +33,7 @@ pub(crate) fn run(program: &mut Program) -> ! {
     let log = Log::open(orders.log_directory, orders.log_limit, orders.log_files);
     let started = log.and_then(|log| Ok((log, start(program, &orders)?)));
     let ended = match started {
-        Ok((mut log, signals)) => serve(program, &orders, &mut log, signals),
+        Ok((mut log, started)) => serve(program, &orders, &mut log, started),
         Err(errno) => {
             program.recorder().errno.store(errno, Ordering::Relaxed);
             program.recorder().state.store(State::FAULTED, Ordering::Release);
@@ -61,8 +61,34 @@ fn leave_the_host(program: &Program) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Forks the payload; a descriptor that becomes readable when a child ends.
-fn start(program: &mut Program, orders: &KeeperOrders) -> Result<i32, Errno> {
+/// What a keeper looks at.
+struct Watch {
+    /// Becomes readable when a child ends.
+    signals: i32,
+    /// The container's first process.
+    pid: u32,
+}
+
+impl Watch {
+    /// Follows the container to the child that a forerunner went on in. The page that says so is mapped in the
+    /// container's own init: nothing but a child of this keeper is believed.
+    fn follow(&mut self, program: &Program) {
+        let said = program.recorder().pid.load(Ordering::Acquire);
+        if said != self.pid && is_child(said) {
+            self.pid = said;
+        }
+    }
+}
+
+/// Whether `pid` is a child of this process, alive or not reaped.
+fn is_child(pid: u32) -> bool {
+    let mut info = [0i32; 32];
+    // SAFETY: siginfo_t has 128 bytes; 1 is P_PID.
+    pid != 0 && unsafe { call!(WAITID, 1, pid, info.as_mut_ptr(), WEXITED | WNOHANG | WNOWAIT, 0) }.is_ok()
+}
+
+/// Forks the payload.
+fn start(program: &mut Program, orders: &KeeperOrders) -> Result<Watch, Errno> {
     let mask = 1u64 << (SIGCHLD - 1);
     // SAFETY: a mask of the kernel's size.
     let signals = unsafe { call!(SIGNALFD4, -1isize, &raw const mask, 8, O_CLOEXEC | 0o4000) }? as i32;
@@ -86,25 +112,27 @@ fn start(program: &mut Program, orders: &KeeperOrders) -> Result<i32, Errno> {
             close(descriptor);
         }
     }
-    Ok(signals)
+    Ok(Watch { signals, pid: child as u32 })
 }
 
 /// Copies output until the container has ended; whether its end could be recorded.
-fn serve(program: &Program, orders: &KeeperOrders, log: &mut Log, signals: i32) -> bool {
+fn serve(program: &Program, orders: &KeeperOrders, log: &mut Log, mut watch: Watch) -> bool {
     let mut sources = [Source::new(orders.streams[0], b"stdout"), Source::new(orders.streams[1], b"stderr")];
     let mut recorded = 0;
+    // Room for the last word, before the container can fill the disk.
+    let _ = record::reserve(orders.directory);
     close(program.header().status as i32);
     loop {
-        let pid = program.recorder().pid.load(Ordering::Acquire);
-        if pid != recorded && record::running(orders.directory, pid).is_ok() {
-            recorded = pid;
+        watch.follow(program);
+        if watch.pid != recorded && record::running(orders.directory, watch.pid).is_ok() {
+            recorded = watch.pid;
         }
-        wait_for_something(&sources, signals);
+        wait_for_something(&sources, watch.signals);
         for source in &mut sources {
             source.read(log);
         }
-        drain_signals(signals);
-        if let Some(end) = find_end(program, orders) {
+        drain_signals(watch.signals);
+        if let Some(end) = find_end(program, orders, &mut watch) {
             // Every process of the PID namespace is gone: what is in the pipes is all there will be, unless somebody
             // outside has got hold of one and goes on writing.
             for source in &mut sources {
@@ -116,7 +144,10 @@ fn serve(program: &Program, orders: &KeeperOrders, log: &mut Log, signals: i32) 
             }
             log.sync();
             let recorded = record::ended(orders.directory, &end).is_ok();
-            reap_all();
+            // Without a record the number stays taken until this keeper is gone.
+            if recorded {
+                reap_all();
+            }
             return recorded;
         }
     }
@@ -138,7 +169,7 @@ fn drain_signals(signals: i32) {
 
 /// The end of the container's first process, which stays a zombie until it is recorded: as long as there is no record
 /// its number is its own, for whoever wants to signal it.
-fn find_end(program: &Program, orders: &KeeperOrders) -> Option<End> {
+fn find_end(program: &Program, orders: &KeeperOrders, watch: &mut Watch) -> Option<End> {
     loop {
         let mut info = [0i32; 32];
         // SAFETY: siginfo_t has 128 bytes.
@@ -152,7 +183,8 @@ fn find_end(program: &Program, orders: &KeeperOrders) -> Option<End> {
         if found.is_err() || pid == 0 {
             return None;
         }
-        if pid as u32 == program.recorder().pid.load(Ordering::Acquire) {
+        watch.follow(program);
+        if pid as u32 == watch.pid {
             let usage = usage_of(pid);
             return Some(end(program, orders, code, status, usage));
         }

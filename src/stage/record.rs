@@ -30,9 +30,21 @@ pub(crate) fn running(directory: i32, pid: u32) -> Result<(), Errno> {
     replace(directory, c"pid", text.as_bytes())
 }
 
+/// The size of the record of the end: JSON, and spaces behind it.
+const END_SIZE: usize = 512;
+
+/// Takes the room of the record of the end, so that a full disk cannot keep it from being written.
+pub(crate) fn reserve(directory: i32) -> Result<(), Errno> {
+    // SAFETY: the name is NUL-terminated.
+    let file = unsafe { call!(OPENAT, directory, c"exit.new".as_ptr(), WRITE_FLAGS, 0o600) }? as i32;
+    let written = write(file, &[b' '; END_SIZE]);
+    close(file);
+    written
+}
+
 /// Records the end, durably.
 pub(crate) fn ended(directory: i32, end: &End) -> Result<(), Errno> {
-    let mut text = Text::<512>::new();
+    let mut text = Text::<END_SIZE>::new();
     text.push(b"{\"version\":1,\"status\":").number(u64::from(end.status));
     text.push(b",\"oom_killed\":").push(if end.out_of_memory { b"true" } else { b"false" });
     if end.unknown {
@@ -45,18 +57,23 @@ pub(crate) fn ended(directory: i32, end: &End) -> Result<(), Errno> {
     text.push(b",\"peak_resident_kib\":").number(end.peak_resident);
     let time = super::log::now();
     text.push(b",\"finished\":\"").time(time[0], time[1]).push(b"\"}\n");
+    // Over what was reserved, without giving the room back in between.
+    while text.as_bytes().len() < END_SIZE {
+        text.push(b" ");
+    }
     replace(directory, c"exit", text.as_bytes())
 }
 
-/// Writes aside, syncs, renames, syncs the directory: the file is there whole or not at all.
+const WRITE_FLAGS: usize = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
+
+/// Writes aside, syncs, renames, syncs the directory: the file is there whole or not at all. The names are written
+/// once, by their first writer, and never with a shorter text: nothing needs to be cut off.
 fn replace(directory: i32, name: &core::ffi::CStr, text: &[u8]) -> Result<(), Errno> {
-    const O_TRUNC: usize = 0o1000;
     let mut aside = Text::<32>::new();
     aside.push(name.to_bytes()).push(b".new");
-    let flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
     // SAFETY: names are NUL-terminated, descriptors plain numbers.
     unsafe {
-        let file = call!(OPENAT, directory, aside.as_path(), flags, 0o600)? as i32;
+        let file = call!(OPENAT, directory, aside.as_path(), WRITE_FLAGS, 0o600)? as i32;
         let written = write(file, text).and_then(|()| call!(FSYNC, file).map(drop));
         close(file);
         written?;

@@ -41,7 +41,7 @@ use crate::{Error, ErrorKind, Result};
 use durable::{step, write_record};
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -193,7 +193,17 @@ fn refuse_foreign(root: &Path) -> Result<()> {
 fn make_private(path: &Path) -> Result<()> {
     let operation = || format!("make directory {}", path.display());
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).during(operation)?;
-    let mode = fs::metadata(path).during(operation)?.permissions().mode();
+    let metadata = fs::metadata(path).during(operation)?;
+    // What others own they can change, whatever its mode; and a link of theirs may lead anywhere.
+    let own = |metadata: &fs::Metadata| metadata.uid() == nix::unistd::geteuid().as_raw();
+    if !own(&metadata) || !own(&fs::symlink_metadata(path).during(operation)?) {
+        return Err(Error::new(
+            ErrorKind::PermissionDenied,
+            format!("directory {} belongs to another user", path.display()),
+        )
+        .hint("choose a directory of your own, or one that does not exist yet"));
+    }
+    let mode = metadata.permissions().mode();
     if mode & 0o7777 != 0o700 {
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).during(operation)?;
     }
@@ -203,6 +213,24 @@ fn make_private(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn directories_of_others_are_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (root, run, elsewhere) =
+            (scratch.path().join("root"), scratch.path().join("run"), scratch.path().join("elsewhere"));
+        for directory in [&root, &elsewhere] {
+            fs::create_dir(directory).unwrap();
+        }
+        std::os::unix::fs::chown(&root, Some(1000), Some(1000)).unwrap();
+        assert_eq!(Store::open(&root, &run).unwrap_err().kind(), ErrorKind::PermissionDenied);
+        std::os::unix::fs::chown(&root, Some(0), Some(0)).unwrap();
+        fs::remove_dir_all(&run).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &run).unwrap();
+        std::os::unix::fs::lchown(&run, Some(1000), Some(1000)).unwrap();
+        assert_eq!(Store::open(&root, &run).unwrap_err().kind(), ErrorKind::PermissionDenied);
+        assert_eq!(fs::metadata(&elsewhere).unwrap().permissions().mode() & 0o777, 0o755);
+    }
 
     #[test]
     fn a_store_is_private_and_opens_twice() {
