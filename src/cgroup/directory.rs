@@ -28,13 +28,12 @@ impl Directory {
         Ok(Directory(fd))
     }
 
-    /// The group `name` below this one; `name` is one component or several, checked by [`components`].
+    /// The group `name` below this one; `name` is one component or several, checked by [`components`]. A control group
+    /// file system holds no links, so a safe path stays below.
     pub(super) fn descend(&self, name: &str) -> io::Result<Directory> {
-        let mut directory = Directory(self.0.try_clone()?);
-        for component in components(name).ok_or(Errno::EINVAL)? {
-            directory = directory.child(component)?;
-        }
-        Ok(directory)
+        components(name).ok_or(Errno::EINVAL)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        Ok(Directory(openat(&self.0, name, flags, Mode::empty())?))
     }
 
     /// The group directly below this one.
@@ -73,12 +72,12 @@ impl Directory {
         faccessat(&self.0, file, AccessFlags::F_OK, AtFlags::empty()).is_ok()
     }
 
-    /// Makes a group directly below.
+    /// Makes a group below, in one that is there.
     pub(super) fn make(&self, component: &str) -> io::Result<()> {
         Ok(mkdirat(&self.0, component, Mode::from_bits_truncate(0o755))?)
     }
 
-    /// Removes a group directly below; it must hold neither processes nor groups.
+    /// Removes a group below; it must hold neither processes nor groups.
     pub(super) fn remove(&self, component: &str) -> io::Result<()> {
         Ok(unlinkat(&self.0, component, UnlinkatFlags::RemoveDir)?)
     }

@@ -156,6 +156,11 @@ fn remove_group(group: &Group, name: &str) -> io::Result<()> {
     if components(name).is_none() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
+    // Most often it is empty.
+    if base.remove(name).is_ok() {
+        prune(&base, name);
+        return Ok(());
+    }
     let removed = match name.rsplit_once('/') {
         Some((above, last)) => base.descend(above).and_then(|above| remove_tree(&above, last)),
         None => remove_tree(&base, name),

@@ -39,7 +39,8 @@ pub(super) fn serves_io_unified(hierarchies: &[Hierarchy]) -> bool {
 }
 
 fn read(path: &'static str) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
+    // The kernel writes these files anew for every read, so one that takes all is worth its memory.
+    let mut text = Vec::with_capacity(32 << 10);
     File::open(path)
         .and_then(|file| file.take(FILE_BUDGET).read_to_end(&mut text))
         .during(|| format!("read {path}"))?;

@@ -204,6 +204,13 @@ impl Place {
     pub(super) fn make(&self, name: &str) -> io::Result<(Directory, Vec<(Controller, io::Error)>)> {
         let base = Directory::open(&self.base)?;
         let parts = components(name).ok_or(io::ErrorKind::InvalidInput)?;
+        // Most often the groups above are there already; those of version 2 must be asked for their controllers.
+        if self.version == Version::V1
+            && base.make(name).is_ok()
+            && let Ok(directory) = base.descend(name)
+        {
+            return Ok((directory, Vec::new()));
+        }
         let begun = Instant::now();
         loop {
             match self.attempt(&base, &parts) {
