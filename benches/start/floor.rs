@@ -156,7 +156,7 @@ fn groups() -> Vec<PathBuf> {
 /// Writes the limits of the group, and opens its `tasks`.
 fn limit(group: &Path) -> OwnedFd {
     let limits: &[(&str, &str)] = match group.iter().nth(4).and_then(|name| name.to_str()) {
-        Some("memory") => &[("memory.limit_in_bytes", "268435456")],
+        Some("memory") => &[("memory.limit_in_bytes", "268435456"), ("memory.memsw.limit_in_bytes", "536870912")],
         Some("pids") => &[("pids.max", "64")],
         Some("cpu") => &[("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "50000")],
         _ => &[],

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs};
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs, statfs};
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -26,6 +26,13 @@ impl Directory {
             return Err(Errno::EINVAL.into());
         }
         Ok(Directory(fd))
+    }
+
+    /// Whether groups may be made below the group at the trusted `path`, which must be one.
+    pub(super) fn takes_groups(path: &Path) -> bool {
+        let kind = statfs(path).map(|found| found.filesystem_type());
+        matches!(kind, Ok(CGROUP_SUPER_MAGIC | CGROUP2_SUPER_MAGIC))
+            && faccessat(nix::fcntl::AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok()
     }
 
     /// The group `name` below this one; `name` is one component or several, checked by [`components`]. A control group

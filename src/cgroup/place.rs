@@ -64,7 +64,7 @@ pub(super) fn find(hierarchies: &[Hierarchy], wanted: &[Controller]) -> (Vec<Pla
 fn find_v1(hierarchy: &Hierarchy) -> Option<PathBuf> {
     let own = hierarchy.own.as_ref().map(|own| hierarchy.mount_point.join(own));
     let mut candidates = [Some(hierarchy.mount_point.clone()), own].into_iter().flatten();
-    candidates.find(|base| Directory::open(base).is_ok_and(|directory| directory.may_write(".")))
+    candidates.find(|base| Directory::takes_groups(base))
 }
 
 fn unwritable_v1(hierarchy: &Hierarchy, controller: Controller) -> Missing {

@@ -41,7 +41,7 @@ const CUT_GRACE: Duration = Duration::from_secs(2);
 /// A keeper whose start fails cleans up by itself; it holds what it inherited until then.
 pub(crate) fn start_keeper(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<i32> {
     let Request { plan, channel, namespaces, cgroup, id_map, after_exec_of_stage: mut arm } = request;
-    let memory = PlanMemory::new(&plan)?;
+    let memory = launcher.memory(&plan)?;
     let (parent, socket) = channel.split();
     let mut child = Child::begin(launcher, socket, &plan, &memory, namespaces, cgroup.as_ref())?;
     // The first process hands on to its child, which belongs to nobody here.
@@ -75,7 +75,7 @@ pub(crate) fn start_keeper(launcher: &Arc<Launcher>, request: Request<'_>) -> Re
 pub(crate) fn start(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<Process> {
     let begin = Instant::now();
     let Request { plan, channel, namespaces, cgroup, id_map, after_exec_of_stage: arm } = request;
-    let memory = PlanMemory::new(&plan)?;
+    let memory = launcher.memory(&plan)?;
     let (parent, socket) = channel.split();
     let mut child = Child::begin(launcher, socket, &plan, &memory, namespaces, cgroup.as_ref())?;
     let talked = converse(&parent, &mut child, id_map.as_ref(), arm);
@@ -154,8 +154,9 @@ impl<'a> Child<'a> {
     ) -> Result<Child<'a>> {
         let own = [socket.as_raw_fd(), memory.as_fd().as_raw_fd()];
         let inherited = plan.inherited().iter().map(AsRawFd::as_raw_fd).chain(own).collect();
-        let (plan, cgroup) = (memory.as_fd(), cgroup.map(AsFd::as_fd));
-        let pending = launcher.begin(socket, |stage| Spawn { stage, plan, inherited, namespaces, cgroup })?;
+        let (plan_size, plan, cgroup) = (plan.bytes().len(), memory.as_fd(), cgroup.map(AsFd::as_fd));
+        let pending =
+            launcher.begin(socket, |stage| Spawn { stage, plan, plan_size, inherited, namespaces, cgroup })?;
         Ok(Child { pending: Some(pending), pid: 0, pidfd: None })
     }
 

@@ -4,15 +4,16 @@
 //! death of that thread is what PR_SET_PDEATHSIG reports. So starts happen from one thread that nobody else touches
 //! and that lives as long as its engine, with every signal blocked.
 
-use super::memory::sealed_stage;
+use super::memory::{PlanMemory, sealed_stage};
 use super::spawn::{Spawn, Spawned, Stack};
 use crate::error::During;
+use crate::plan::Plan;
 use crate::stage::syscall::Errno;
 use crate::{Error, ErrorKind, Result};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A launch thread and the sealed stage.
 #[derive(Debug)]
@@ -20,7 +21,12 @@ pub(crate) struct Launcher {
     jobs: Mutex<Sender<Job>>,
     stage: OwnedFd,
     process: u32,
+    /// Memory of starts that have ended, for the next ones.
+    spare: Mutex<Vec<PlanMemory>>,
 }
+
+/// How much of it is kept.
+const SPARES: usize = 2;
 
 /// A start that the launch thread is to make; the asker waits, so what it borrows stays alive.
 struct Job {
@@ -86,18 +92,42 @@ impl Launcher {
                 }
             })
             .during(|| "start the launch thread")?;
-        Ok(Arc::new(Launcher { jobs: Mutex::new(jobs), stage, process: std::process::id() }))
+        Ok(Arc::new(Launcher { jobs: Mutex::new(jobs), stage, process: std::process::id(), spare: Mutex::default() }))
     }
 
     /// The one for starts that belong to no engine; lives as long as the process.
     pub(crate) fn shared() -> Result<Arc<Launcher>> {
         static SHARED: Mutex<Option<Arc<Launcher>>> = Mutex::new(None);
-        let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         match &*shared {
             // A fork of the host has the value but not the thread.
             Some(launcher) if launcher.process == std::process::id() => Ok(launcher.clone()),
             _ => Ok(shared.insert(Launcher::new()?).clone()),
         }
+    }
+
+    /// Memory that holds `plan`.
+    pub(super) fn memory(&self, plan: &Plan) -> Result<PlanMemory> {
+        // The memory is shared with whoever forked this process.
+        self.check_process()?;
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.map_or_else(|| PlanMemory::new(plan), |memory| memory.renew(plan))
+    }
+
+    /// Keeps the memory of a start all of whose processes have ended.
+    pub(super) fn recycle(&self, memory: PlanMemory) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARES && memory.is_reusable() && self.check_process().is_ok() {
+            spare.push(memory);
+        }
+    }
+
+    fn check_process(&self) -> Result<()> {
+        if self.process == std::process::id() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported, "this engine was opened before the process forked")
+            .hint("open an engine in each process"))
     }
 
     /// Asks for the start that `build` describes (it is handed the stage). `socket` is the stage's end of the socket.
@@ -106,14 +136,11 @@ impl Launcher {
         socket: OwnedFd,
         build: impl FnOnce(std::os::fd::BorrowedFd<'a>) -> Spawn<'a>,
     ) -> Result<Pending<'a>> {
-        if self.process != std::process::id() {
-            return Err(Error::new(ErrorKind::Unsupported, "this engine was opened before the process forked")
-                .hint("open an engine in each process"));
-        }
+        self.check_process()?;
         let spawn = Box::new(build(self.stage.as_fd()));
         let (answer, result) = sync_channel(1);
         let job = Job { spawn: (&raw const *spawn).cast(), answer, _socket: socket };
-        self.jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).send(job).map_err(|_| gone())?;
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).send(job).map_err(|_| gone())?;
         Ok(Pending { spawn, result: Some(result) })
     }
 }

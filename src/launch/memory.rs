@@ -27,9 +27,13 @@ pub(super) fn sealed_stage() -> Result<OwnedFd> {
 /// A plan in memory that the stage maps, and the recorder page in front of it.
 #[derive(Debug)]
 pub(crate) struct PlanMemory {
-    descriptor: OwnedFd,
+    file: File,
     recorder: *const Recorder,
+    reusable: bool,
 }
+
+/// Memory that held a larger plan than this goes back to the machine.
+const REUSE_LIMIT: usize = 64 << 10;
 
 // SAFETY: the page is only reached through its atomics, and the mapping belongs to this value.
 unsafe impl Send for PlanMemory {}
@@ -39,7 +43,7 @@ unsafe impl Sync for PlanMemory {}
 impl PlanMemory {
     pub(crate) fn new(plan: &Plan) -> Result<PlanMemory> {
         let file = File::from(kernel::create_memfd(c"coracle-plan", false).during(|| "create memory for the plan")?);
-        file.write_all_at(plan.bytes(), RECORDER_SIZE as u64).during(|| "write the plan into memory")?;
+        write(&file, plan)?;
         // SAFETY: a fresh shared mapping of the first page of a file that is larger than that.
         let page = unsafe {
             libc::mmap(
@@ -54,7 +58,21 @@ impl PlanMemory {
         if page == libc::MAP_FAILED {
             return Err(Error::os("map the recorder", nix::errno::Errno::last_raw()));
         }
-        Ok(PlanMemory { descriptor: file.into(), recorder: page.cast() })
+        let reusable = plan.bytes().len() <= REUSE_LIMIT;
+        Ok(PlanMemory { file, recorder: page.cast(), reusable })
+    }
+
+    /// Takes another plan. No process of the one before may be alive.
+    pub(super) fn renew(mut self, plan: &Plan) -> Result<PlanMemory> {
+        self.recorder().clear();
+        write(&self.file, plan)?;
+        self.reusable = plan.bytes().len() <= REUSE_LIMIT;
+        Ok(self)
+    }
+
+    /// Whether it is worth keeping for another plan.
+    pub(super) fn is_reusable(&self) -> bool {
+        self.reusable
     }
 
     /// What the stage has written down.
@@ -66,7 +84,7 @@ impl PlanMemory {
 
 impl AsFd for PlanMemory {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+        self.file.as_fd()
     }
 }
 
@@ -75,4 +93,8 @@ impl Drop for PlanMemory {
         // SAFETY: the mapping was made by `new` with this size and is reached through this value only.
         unsafe { libc::munmap(self.recorder.cast_mut().cast(), RECORDER_SIZE) };
     }
+}
+
+fn write(file: &File, plan: &Plan) -> Result<()> {
+    file.write_all_at(plan.bytes(), RECORDER_SIZE as u64).during(|| "write the plan into memory")
 }

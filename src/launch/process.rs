@@ -75,16 +75,17 @@ pub struct Exit {
 pub struct Process {
     pid: i32,
     pidfd: PidFd,
-    memory: PlanMemory,
+    /// Until it is dropped.
+    memory: Option<PlanMemory>,
     start: Duration,
     ended: Option<Exit>,
     /// The launch thread must outlive the process, which dies with it.
-    _launcher: Arc<Launcher>,
+    launcher: Arc<Launcher>,
 }
 
 impl Process {
     pub(super) fn new(pid: i32, pidfd: PidFd, memory: PlanMemory, start: Duration, launcher: Arc<Launcher>) -> Process {
-        Process { pid, pidfd, memory, start, ended: None, _launcher: launcher }
+        Process { pid, pidfd, memory: Some(memory), start, ended: None, launcher }
     }
 
     /// The number of the process on the host. It is this process's until it has been waited for.
@@ -143,7 +144,8 @@ impl Process {
 
     /// The payload's own status, where an init stands between.
     fn exact(&self, status: WaitStatus) -> ExitStatus {
-        payload_status(self.memory.recorder()).unwrap_or(match status {
+        let noted = self.memory.as_ref().and_then(|memory| payload_status(memory.recorder()));
+        noted.unwrap_or(match status {
             WaitStatus::Exited(code) => ExitStatus::Exited(code),
             WaitStatus::Signaled(signal) => ExitStatus::Signaled(signal),
             WaitStatus::Unknown => ExitStatus::Unknown,
@@ -172,9 +174,14 @@ impl AsFd for Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.ended.is_none() {
+        let mut ended = self.ended.is_some();
+        if !ended {
             let _ = self.pidfd.send_signal(libc::SIGKILL);
-            let _ = self.pidfd.wait();
+            ended = self.pidfd.wait().is_ok();
+        }
+        // With the first process every other of its PID namespace has ended.
+        if let (true, Some(memory)) = (ended, self.memory.take()) {
+            self.launcher.recycle(memory);
         }
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Spawn<'a> {
     pub(super) stage: BorrowedFd<'a>,
     /// The memory with the plan.
     pub(super) plan: BorrowedFd<'a>,
+    /// The size of the plan in bytes.
+    pub(super) plan_size: usize,
     /// The descriptors that the exec must not close, the plan's own among them.
     pub(super) inherited: Vec<i32>,
     /// The CLONE_NEW flags of namespaces that begin with the process.
@@ -67,7 +69,8 @@ impl Spawn<'_> {
     /// Call it with every signal blocked: a handler of the host must not run in the child.
     pub(super) fn run(&self, stack: &Stack) -> Result<Spawned, Errno> {
         let plan = CString::new(self.plan.as_raw_fd().to_string()).map_err(|_| libc::EINVAL)?;
-        let arguments = [c"coracle-stage".as_ptr(), plan.as_ptr(), std::ptr::null()];
+        let size = CString::new(self.plan_size.to_string()).map_err(|_| libc::EINVAL)?;
+        let arguments = [c"coracle-stage".as_ptr(), plan.as_ptr(), size.as_ptr(), std::ptr::null()];
         let environment = [std::ptr::null()];
         let mut child = Child {
             stage: self.stage.as_raw_fd(),

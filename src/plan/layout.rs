@@ -1,6 +1,6 @@
 //! How a plan lies in memory, shared by parent and stage. This file is also part of the stage: core only.
 
-use core::sync::atomic::{AtomicI32, AtomicU32};
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 /// The first bytes of a plan.
 pub const MAGIC: u32 = 0x6c63_7263;
@@ -71,6 +71,15 @@ pub struct Recorder {
     pub payload_status: AtomicU32,
     /// The host's number of the first process of the container, where a keeper started it.
     pub pid: AtomicU32,
+}
+
+impl Recorder {
+    /// As before a start.
+    pub fn clear(&self) {
+        let Recorder { op, state, errno, part, payload_status, pid } = self;
+        [op, state, part, payload_status, pid].iter().for_each(|field| field.store(0, Ordering::Relaxed));
+        errno.store(0, Ordering::Relaxed);
+    }
 }
 
 /// Set in [`Recorder::payload_status`] once it holds a status.

@@ -14,6 +14,7 @@ use crate::plan::{Builder, Phase, Slot};
 use crate::{Error, Result};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Where a command without a slash is looked for when the environment has no PATH: execvp(3)'s default with Docker's
 /// directories for administrators.
@@ -189,6 +190,10 @@ impl Sandbox {
         plan.phase(Phase::Session);
         for (number, slot) in streams.into_iter().enumerate() {
             plan.push(OpCode::StandardStream, &[slot.into(), number as u32], "set up a standard stream");
+        }
+        if self.working_directory == Path::new("/") {
+            // The pivot has entered it.
+            return;
         }
         let directory = plan.text(self.working_directory.as_os_str().as_bytes());
         let shown = self.working_directory.display();

@@ -23,8 +23,11 @@ pub(crate) fn become_root() -> Result<(), Errno> {
 pub(crate) fn set_ids(user: u32, group: u32) -> Result<(), Errno> {
     // SAFETY: plain numbers.
     unsafe {
-        call!(PRCTL, PR_SET_KEEPCAPS, 1)?;
         call!(SETRESGID, group, group, group)?;
+        if user == 0 {
+            return call!(SETRESUID, 0, 0, 0).map(drop);
+        }
+        call!(PRCTL, PR_SET_KEEPCAPS, 1)?;
         call!(SETRESUID, user, user, user)?;
         call!(PRCTL, PR_SET_KEEPCAPS, 0).map(drop)
     }

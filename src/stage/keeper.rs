@@ -93,7 +93,9 @@ fn start(program: &mut Program, orders: &KeeperOrders) -> Result<Watch, Errno> {
     // SAFETY: a mask of the kernel's size.
     let signals = unsafe { call!(SIGNALFD4, -1isize, &raw const mask, 8, O_CLOEXEC | 0o4000) }? as i32;
     let arguments = CloneArguments {
-        flags: orders.namespaces | if orders.cgroup >= 0 { CLONE_INTO_CGROUP } else { 0 },
+        flags: orders.namespaces | CLONE_PARENT_SETTID | if orders.cgroup >= 0 { CLONE_INTO_CGROUP } else { 0 },
+        // Written before the child runs, which may hand on to a child of its own and note that one's number here.
+        parent_tid: program.recorder().pid.as_ptr() as u64,
         exit_signal: SIGCHLD as u64,
         cgroup: orders.cgroup.max(0) as u64,
         ..CloneArguments::default()
@@ -103,7 +105,6 @@ fn start(program: &mut Program, orders: &KeeperOrders) -> Result<Watch, Errno> {
     if child == 0 {
         interpreter::run(program);
     }
-    program.recorder().pid.store(child as u32, Ordering::Release);
     // What belongs to the payload must end with the payload.
     let header = *program.header();
     for index in 0..header.inherited_count as usize {

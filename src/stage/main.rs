@@ -62,9 +62,11 @@ core::arch::global_asm!(".globl _start", "_start:", "mov x29, #0", "mov x0, sp",
 /// Only `_start` calls it, with the initial stack pointer.
 unsafe extern "C" fn main(stack: *const usize) -> ! {
     // SAFETY: the kernel puts argc first, then argc pointers to NUL-terminated texts.
-    let descriptor = unsafe { if *stack == 2 { number(*stack.add(2) as *const u8) } else { None } };
-    let Some(descriptor) = descriptor else { process::exit(2) };
-    match Program::map(descriptor) {
+    let numbers = unsafe {
+        if *stack == 3 { (number(*stack.add(2) as *const u8), number(*stack.add(3) as *const u8)) } else { (None, None) }
+    };
+    let (Some(descriptor), Some(size)) = numbers else { process::exit(2) };
+    match Program::map(descriptor, size as usize) {
         Ok(mut program) => interpreter::play(&mut program),
         Err(_) => process::exit(2),
     }

@@ -192,11 +192,8 @@ pub(crate) fn pivot_root(program: &Program, root: i32) -> Result<(), Errno> {
         // SAFETY: a NUL-terminated path.
         unsafe { call!(UMOUNT2, here, MNT_DETACH) }?;
     }
-    program.part(2);
-    let top = super::files::open_host(c"/".as_ptr().cast(), O_PATH | O_DIRECTORY)?;
-    let entered = super::files::change_directory(top);
-    close(top);
-    entered
+    // The working directory is the new root since before the pivot.
+    Ok(())
 }
 
 /// How many mounts are let go of on top of one another.

@@ -3,7 +3,7 @@
 use super::constant::*;
 use super::call::call;
 use super::syscall::Errno;
-use crate::plan::layout::{Header, KeeperOrders, MAGIC, RECORDER_SIZE, Recorder};
+use crate::plan::layout::{Header, KeeperOrders, MAGIC, RECORDER_SIZE, Recorder, Role};
 use crate::plan::op::{NO_SLOT, Op, SLOTS};
 use core::sync::atomic::Ordering;
 
@@ -18,15 +18,16 @@ pub(crate) struct Program {
 pub(crate) const EMPTY: i32 = -1;
 
 impl Program {
-    /// Maps the plan on `descriptor`: the recorder shared with the parent, the plan itself as a private copy.
-    pub(crate) fn map(descriptor: i32) -> Result<Program, Errno> {
+    /// Maps the plan of `size` bytes on `descriptor`, behind the recorder: shared with the parent, which writes it anew for
+    /// each start; a keeper's as a private copy, since it outlives the parent.
+    pub(crate) fn map(descriptor: i32, size: usize) -> Result<Program, Errno> {
         // SAFETY: fresh mappings at addresses the kernel chooses; the parent made the file at least this large.
         let (recorder, base) = unsafe {
-            let recorder = call!(MMAP, 0, RECORDER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor)?;
-            let first = syscall_map(RECORDER_SIZE, descriptor)?;
-            let size = (*(first as *const Header)).size as usize;
-            let base = if size <= RECORDER_SIZE { first } else { syscall_map(size, descriptor)? };
-            (recorder as *const Recorder, base as *const u8)
+            let shared = map(RECORDER_SIZE + size, MAP_SHARED, descriptor, 0)?;
+            let plan = shared + RECORDER_SIZE;
+            let own = (*(plan as *const Header)).role == Role::SETUP;
+            let base = if own { plan } else { map(size, MAP_PRIVATE, descriptor, RECORDER_SIZE)? };
+            (shared as *const Recorder, base as *const u8)
         };
         let mut program = Program { base, recorder, slots: [EMPTY; SLOTS] };
         let header = program.header();
@@ -133,13 +134,8 @@ impl Program {
 }
 
 /// # Safety
-/// As mmap: `size` bytes of the plan must lie behind the recorder's page.
-unsafe fn syscall_map(size: usize, descriptor: i32) -> Result<usize, Errno> {
-    // SAFETY: a fresh private mapping.
-    unsafe {
-        super::syscall::syscall(
-            super::number::MMAP,
-            [0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_POPULATE, descriptor as usize, RECORDER_SIZE],
-        )
-    }
+/// As mmap: `size` bytes must lie behind `offset`.
+unsafe fn map(size: usize, kind: usize, descriptor: i32, offset: usize) -> Result<usize, Errno> {
+    // SAFETY: a fresh mapping.
+    unsafe { call!(MMAP, 0, size, PROT_READ | PROT_WRITE, kind | MAP_POPULATE, descriptor, offset) }
 }
