@@ -142,13 +142,13 @@ struct Order<'a> {
     tasks: &'a [OwnedFd],
 }
 
-/// The `coracle-bench/floor` group of every hierarchy that the limits need, made.
+/// The `coracle-bench-floor` group of every hierarchy that the limits need, made.
 fn groups() -> Vec<PathBuf> {
     let top = Path::new("/sys/fs/cgroup");
     let hierarchies = ["memory", "pids", "cpu", "cpuacct", "freezer"].map(|name| top.join(name));
-    let groups: Vec<PathBuf> = hierarchies.iter().map(|path| path.join("coracle-bench/floor")).collect();
+    let groups: Vec<PathBuf> = hierarchies.iter().map(|path| path.join("coracle-bench-floor")).collect();
     for group in &groups {
-        std::fs::create_dir_all(group).unwrap();
+        std::fs::create_dir(group).unwrap();
     }
     groups
 }

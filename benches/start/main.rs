@@ -104,7 +104,7 @@ fn ours_limited(root: &Path, case: Case, number: u32) {
         return ours(root, case, None);
     }
     let limits = Limits::new().memory(Memory::mib(256)).pids(64).cpus(Cpus::of(0.5));
-    let name = format!("coracle-bench/{}-{number}", std::process::id());
+    let name = format!("coracle-bench-{}-{number}", std::process::id());
     let (group, _) = Cgroup::create(&name, &limits, Policy::Strict).unwrap();
     ours(root, case, Some(&group));
     group.remove().unwrap();
