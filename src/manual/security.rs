@@ -12,6 +12,10 @@
 //! | devices | image with a device file, `mknod` in the container | every mount but the container's own `/dev` is `nodev`; `/dev` holds only the harmless ones | `no_device_file_opens_but_those_of_the_sandbox` |
 //! | control groups as a way out | CVE-2022-0492 | a control group namespace; hierarchies of version 1 are not mounted inside, version 2 is read-only; no `CAP_SYS_ADMIN` | `the_container_mounts_nothing_and_enters_no_other_root` |
 //! | capabilities that come back | CVE-2022-24769, CVE-2022-27649 | inheritable and ambient sets are empty; the bounding set is cut before ids change; `no_new_privs` | `the_payload_has_dockers_capabilities_and_no_more` |
+//! | system calls nobody needs | | Docker's default profile as a filter, the last thing before the exec, with `no_new_privs` | `the_default_start_is_the_golden_one`, tests of `isolate::seccomp` (each number against the profile that Debian installs) |
+//! | the memory of the container's init | | not dumpable before the payload exists, `CAP_KILL` alone; the keeper believes only its own children | `an_init_has_one_capability_and_its_memory_is_closed`, `a_container_that_writes_into_its_init_leads_the_keeper_to_no_other_process` |
+//! | a full disk as a weapon | | the record of the end has its room before the container runs; an engine opens and removes without room | `a_container_that_fills_the_disk_is_on_record_and_can_be_removed` |
+//! | planted directories | | root and run directory must belong to the caller | `directories_of_others_are_refused` |
 //! | the keyring of the host | | a session keyring of its own | tests of `sandbox` |
 //! | archives that leave their directory | CVE-2018-15664, CVE-2025-62518 | extraction by descriptor, nothing followed; one strict reading, where what is malformed is an error | tests of `archive`, fuzz target `layer` |
 //! | bombs | | a budget of bytes, entries and depth on each stream and document | tests of `archive` and `registry`, all fuzz targets |

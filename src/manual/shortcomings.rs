@@ -45,6 +45,13 @@
 //! - **Limits with version 2** need, for an ordinary user or inside a container, a delegated group that holds no
 //!   processes itself. Where there is none, a limit is an error that says so, or a note with
 //!   [`Policy::BestEffort`](crate::cgroup::Policy::BestEffort).
+//! - **The init has no filter of its own.** PID 1 of a container is this crate's own code with `CAP_KILL` alone. A payload
+//!   that is given `CAP_SYS_PTRACE` can take it over and so leave the system call filter.
+//! - **Payloads as PID 1.** With `init(false)` a payload can switch off that it dies with its keeper. Where it has no
+//!   control group (an ordinary user without delegation) it can then outlive a keeper that was killed.
+//! - **Bind sources are looked at, then opened.** Do not bind from directories that others may write.
+//! - **Logging costs the host.** The keeper's time and the log's space (bounded by rotation) are not the container's.
+//! - **Many layers, many descriptors.** Looking into an image of hundreds of layers takes as many descriptors for a moment.
 //! - **Stopping without an init.** With `init(false)` a command without handlers ignores its stop signal; `stop` then
 //!   takes the whole grace period.
 //! - **No user namespace for containers of root.** Root in the container is root of the host with fewer rights.
