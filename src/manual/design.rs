@@ -90,6 +90,5 @@
 //!   same (the floor), in one interleaved run of `cargo bench --bench start`: with Docker's mounts, masks, capabilities,
 //!   filter and limits 1.26 times the floor back to back, 1.25 to 1.30 with idle gaps; 12 to 16 times as fast as `crun`
 //!   with the same bundle; from a host of 4 GB 0.98 times what it takes from one of 15 MB. With the least configuration
-//!   1.5 times the floor, because the exec of the stage itself, 0.1 ms, weighs more there.
-//! - The memory of a plan is kept for the next start once its processes have ended: making and mapping it anew was a
-//!   tenth of the least start.
+//!   1.5 times the floor: the 0.13 ms of the stage's own exec and of the plan weigh more there.
+//! - The memory of a plan is kept for the next start once all of its processes have ended.
