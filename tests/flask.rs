@@ -54,8 +54,7 @@ fn run_example(scratch: &support::Scratch, base: &str) {
     let tests = std::env::current_exe().unwrap();
     let program = tests.ancestors().nth(2).unwrap().join("examples/flask");
     let mut example = Command::new(&program)
-        .args([base.into(), scratch.root().into_os_string()])
-        .env("XDG_RUNTIME_DIR", scratch.path())
+        .args([base.into(), scratch.root().into_os_string(), scratch.run().into_os_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -1,14 +1,14 @@
 //! Builds, runs and watches a real web application: the Flask application in `app/`.
 //!
 //! ```text
-//! cargo run --release --example flask -- 127.0.0.1:5000/python:3.7 [ROOT]
+//! cargo run --release --example flask -- 127.0.0.1:5000/python:3.7 [ROOT RUN]
 //! ```
 //!
-//! The first argument is a base image with Python and pip, in the store or in a registry; the second is the engine's
-//! root directory. Needs root, for the bridge network.
+//! The first argument is a base image with Python and pip, in the store or in a registry; the others are the
+//! engine's root and run directories. Needs root, for the bridge network.
 
 use coracle::cgroup::Limits;
-use coracle::{Cpus, Engine, Memory, Result};
+use coracle::{Cpus, Engine, EngineOptions, Memory, Result};
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,17 +18,20 @@ const PIP_FILES: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pip.co
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let Some(base) = arguments.next() else {
-        eprintln!("usage: flask BASE-IMAGE [ROOT]");
+        eprintln!("usage: flask BASE-IMAGE [ROOT RUN]");
         std::process::exit(2);
     };
-    if let Err(error) = run(&base, arguments.next()) {
+    if let Err(error) = run(&base, arguments.next().zip(arguments.next())) {
         eprintln!("flask: {error}");
         std::process::exit(1);
     }
 }
 
-fn run(base: &str, root: Option<String>) -> Result<()> {
-    let engine = Engine::open(root.map_or_else(Engine::default_root, |root| Ok(root.into()))?)?;
+fn run(base: &str, directories: Option<(String, String)>) -> Result<()> {
+    let engine = match directories {
+        Some((root, run)) => EngineOptions::new(root).run_directory(run).open()?,
+        None => Engine::open(Engine::default_root()?)?,
+    };
     let context = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/flask/app");
     let mut build = engine.build(context).build_arg("BASE", base).tag("example/flask:1.0");
     for file in PIP_FILES.iter().filter(|file| Path::new(file).exists()) {

@@ -5,7 +5,7 @@
 mod show;
 
 use coracle::cgroup::{Limits, Policy};
-use coracle::{ContainerBuilder, Cpus, Engine, Error, Image, Memory, Network, Result};
+use coracle::{ContainerBuilder, Cpus, Engine, EngineOptions, Error, Image, Memory, Network, Result};
 use show::{report, say, time, title};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -34,7 +34,8 @@ fn main() {
 
 fn run() -> Result<()> {
     let directory = ScratchDirectory::make()?;
-    let engine = Engine::open(directory.0.join("engine"))?;
+    // By default what a reboot ends is kept in the system's place for it; here everything goes with the directory.
+    let engine = EngineOptions::new(directory.0.join("engine")).run_directory(directory.0.join("run")).open()?;
 
     title("1. An image from the programs of this machine");
     let begin = Instant::now();
