@@ -89,6 +89,7 @@ mod archive;
 mod build;
 pub mod cgroup;
 mod container;
+mod deploy;
 mod engine;
 mod error;
 #[doc(hidden)]
@@ -110,15 +111,16 @@ mod value;
 
 pub use build::{BuildBuilder, BuildEvent, Image, ImageBuilder};
 pub use container::{
-    Chunk, Container, ContainerBuilder, ContainerExit, ContainerState, ContainerStats, LogLine, LogOptions, Logs,
-    Output,
+    Chunk, Container, ContainerBuilder, ContainerExit, ContainerState, ContainerStats, Health, HealthReport,
+    HealthState, HealthTest, LogLine, LogOptions, Logs, Output, Restart, RestartCondition,
 };
+pub use deploy::{Autoscale, Deployment, Guard, OnFailure, Request, Rolling, Strategy};
 pub use engine::{Collected, Engine, EngineOptions, ImageName};
 pub use error::{Error, ErrorKind, Result};
 pub use isolate::seccomp;
 pub use isolate::{Capability, CapabilitySet, Resource, ResourceLimit, Root};
 pub use launch::{Exit, ExitStatus, IdMap, IdRange, Process};
-pub use network::{Network, NetworkStats, PublishedPort};
+pub use network::{Balance, Network, NetworkStats, PublishedPort};
 #[cfg(feature = "registry")]
 pub use registry::{Credentials, PullEvent, PushEvent, RegistryOptions};
 pub use sandbox::{NetworkMode, Sandbox, Seccomp, Stream};

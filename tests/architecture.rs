@@ -20,9 +20,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["kernel", "spec", "archive"]),
     ("registry", &["kernel", "spec", "store"]),
     ("network", &["kernel"]),
+    ("volume", &["kernel", "store"]),
     (
         "container",
-        &["kernel", "spec", "plan", "stage", "launch", "isolate", "cgroup", "sandbox", "archive", "store", "network"],
+        &[
+            "kernel", "spec", "plan", "stage", "launch", "isolate", "cgroup", "sandbox", "archive", "store", "network",
+            "volume",
+        ],
     ),
     (
         "build",
@@ -40,10 +44,26 @@ const ROOMS: &[(&str, &[&str])] = &[
             "container",
         ],
     ),
+    ("deploy", &["kernel", "cgroup", "store", "network", "volume", "container", "build"]),
     (
         "engine",
-        &["kernel", "spec", "isolate", "cgroup", "sandbox", "store", "registry", "network", "container", "build"],
+        &[
+            "kernel",
+            "spec",
+            "isolate",
+            "cgroup",
+            "sandbox",
+            "store",
+            "registry",
+            "network",
+            "volume",
+            "container",
+            "build",
+            "deploy",
+        ],
     ),
+    ("compose", &["cgroup", "network", "volume", "container", "build", "deploy", "engine"]),
+    ("kubernetes", &["cgroup", "network", "container", "deploy"]),
 ];
 
 /// Files of `src` that stand above all rooms.

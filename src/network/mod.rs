@@ -1,6 +1,7 @@
 //! Bridges, virtual cables, published ports: by netlink alone, with no program of the host.
 
 mod attachment;
+mod balance;
 mod bridge;
 mod conntrack;
 mod conversation;
@@ -17,6 +18,7 @@ mod subnet;
 mod tests;
 
 pub(crate) use attachment::{Networks, undo_message};
+pub use balance::Balance;
 pub(crate) use lease::AttachmentRecord;
 pub(crate) use namespace::NetworkNamespace;
 pub(crate) use publish::HeldPorts;

@@ -1,0 +1,506 @@
+//! What a deployment is: typed, checked as a whole, with every problem named at once.
+
+use super::autoscale::Autoscale;
+use crate::cgroup::Limits;
+use crate::container::{Health, Restart};
+use crate::network::{Balance, PublishedPort};
+use crate::value::{Cpus, Memory, Port};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Several replicas of one image behind one stable address, and how they are replaced by new ones.
+///
+/// Setters never fail; [`Engine::deploy`](crate::Engine::deploy) reports everything that is wrong at once, each with its
+/// field.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deployment {
+    pub(crate) name: String,
+    pub(crate) image: String,
+    pub(crate) replicas: u32,
+    pub(crate) entrypoint: Option<Vec<String>>,
+    pub(crate) command: Option<Vec<String>>,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) working_directory: Option<PathBuf>,
+    pub(crate) user: Option<String>,
+    pub(crate) hostname: Option<String>,
+    pub(crate) read_only: bool,
+    pub(crate) stop_signal: Option<String>,
+    pub(crate) mounts: Vec<DeploymentMount>,
+    pub(crate) limits: Limits,
+    pub(crate) request: Request,
+    pub(crate) networks: Vec<String>,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) published: Vec<PublishedPort>,
+    pub(crate) balance: Balance,
+    pub(crate) weights: Vec<u32>,
+    pub(crate) health: Option<Health>,
+    pub(crate) restart: Restart,
+    pub(crate) rollout: Strategy,
+    pub(crate) autoscale: Option<Autoscale>,
+    pub(crate) stop_grace: Duration,
+    pub(crate) drain: Duration,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// Something of the host's in every replica.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DeploymentMount {
+    Bind { source: PathBuf, target: PathBuf, read_only: bool },
+    Volume { name: String, target: PathBuf, read_only: bool, snapshot: bool },
+    Tmpfs { target: PathBuf, size: u64 },
+}
+
+/// What each replica asks to be set aside for it; what is not named is taken from its limits (as Kubernetes does).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    pub(crate) cpus: Option<Cpus>,
+    pub(crate) memory: Option<Memory>,
+    pub(crate) pids: Option<u32>,
+}
+
+/// How replicas of an old revision are replaced by those of a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Strategy {
+    /// Some at a time, so that the service goes on.
+    Rolling(Rolling),
+    /// First all old ones are stopped, then the new ones started: for programs that cannot run twice.
+    Recreate(Guard),
+}
+
+/// A rolling update: at most `surge` replicas more than wanted at any time, at most `unavailable` fewer that are ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rolling {
+    pub(crate) surge: u32,
+    pub(crate) unavailable: u32,
+    pub(crate) guard: Guard,
+}
+
+/// What a new revision has to hold to, and what follows if it does not. The words are those of Nomad's update block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    pub(crate) minimum_healthy_time: Duration,
+    pub(crate) healthy_deadline: Duration,
+    pub(crate) progress_deadline: Duration,
+    pub(crate) crashes: u32,
+    pub(crate) on_failure: OnFailure,
+}
+
+/// What follows when a new revision fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OnFailure {
+    /// Back to the last good revision, the default.
+    RollBack,
+    /// Everything stays as it is at that moment, for somebody to look at.
+    Pause,
+}
+
+/// A rolling update.
+impl From<Rolling> for Strategy {
+    fn from(rolling: Rolling) -> Strategy {
+        Strategy::Rolling(rolling)
+    }
+}
+
+/// 1 more, none fewer.
+impl Default for Rolling {
+    fn default() -> Rolling {
+        Rolling { surge: 1, unavailable: 0, guard: Guard::default() }
+    }
+}
+
+/// Healthy for 1 s; within 5 min; progress at least every 10 min; at most 3 crashes; roll back.
+impl Default for Guard {
+    fn default() -> Guard {
+        Guard {
+            minimum_healthy_time: Duration::from_secs(1),
+            healthy_deadline: Duration::from_secs(300),
+            progress_deadline: Duration::from_secs(600),
+            crashes: 3,
+            on_failure: OnFailure::RollBack,
+        }
+    }
+}
+
+impl Guard {
+    /// How long a replica must have been healthy without a break to count as available.
+    #[must_use]
+    pub fn minimum_healthy_time(mut self, time: Duration) -> Guard {
+        self.minimum_healthy_time = time;
+        self
+    }
+
+    /// How long after its start each replica must count as available.
+    #[must_use]
+    pub fn healthy_deadline(mut self, time: Duration) -> Guard {
+        self.healthy_deadline = time;
+        self
+    }
+
+    /// How long may pass from one replica that becomes available to the next.
+    #[must_use]
+    pub fn progress_deadline(mut self, time: Duration) -> Guard {
+        self.progress_deadline = time;
+        self
+    }
+
+    /// How many crashes of the new revision's replicas, taken together, make it a failure: 1 or more.
+    #[must_use]
+    pub fn crashes(mut self, crashes: u32) -> Guard {
+        self.crashes = crashes;
+        self
+    }
+
+    /// What follows when it fails.
+    #[must_use]
+    pub fn on_failure(mut self, what: OnFailure) -> Guard {
+        self.on_failure = what;
+        self
+    }
+}
+
+impl Rolling {
+    /// One more, none fewer.
+    pub fn new() -> Rolling {
+        Rolling::default()
+    }
+
+    /// How many replicas more than wanted there may be at any time.
+    #[must_use]
+    pub fn surge(mut self, replicas: u32) -> Rolling {
+        self.surge = replicas;
+        self
+    }
+
+    /// How many replicas fewer than wanted may be available at any time.
+    #[must_use]
+    pub fn unavailable(mut self, replicas: u32) -> Rolling {
+        self.unavailable = replicas;
+        self
+    }
+
+    /// See [`Guard::minimum_healthy_time`].
+    #[must_use]
+    pub fn minimum_healthy_time(mut self, time: Duration) -> Rolling {
+        self.guard.minimum_healthy_time = time;
+        self
+    }
+
+    /// See [`Guard::healthy_deadline`].
+    #[must_use]
+    pub fn healthy_deadline(mut self, time: Duration) -> Rolling {
+        self.guard.healthy_deadline = time;
+        self
+    }
+
+    /// See [`Guard::progress_deadline`].
+    #[must_use]
+    pub fn progress_deadline(mut self, time: Duration) -> Rolling {
+        self.guard.progress_deadline = time;
+        self
+    }
+
+    /// Both deadlines.
+    #[must_use]
+    pub fn deadline(self, time: Duration) -> Rolling {
+        self.healthy_deadline(time).progress_deadline(time)
+    }
+
+    /// See [`Guard::crashes`].
+    #[must_use]
+    pub fn crashes(mut self, crashes: u32) -> Rolling {
+        self.guard.crashes = crashes;
+        self
+    }
+
+    /// See [`Guard::on_failure`].
+    #[must_use]
+    pub fn on_failure(mut self, what: OnFailure) -> Rolling {
+        self.guard.on_failure = what;
+        self
+    }
+}
+
+impl Strategy {
+    /// What a new revision has to hold to.
+    pub(crate) fn guard(&self) -> &Guard {
+        match self {
+            Strategy::Rolling(rolling) => &rolling.guard,
+            Strategy::Recreate(guard) => guard,
+        }
+    }
+}
+
+impl Request {
+    /// Nothing beyond the limits.
+    pub fn new() -> Request {
+        Request::default()
+    }
+
+    /// Processors.
+    #[must_use]
+    pub fn cpus(mut self, cpus: Cpus) -> Request {
+        self.cpus = Some(cpus);
+        self
+    }
+
+    /// Memory.
+    #[must_use]
+    pub fn memory(mut self, memory: Memory) -> Request {
+        self.memory = Some(memory);
+        self
+    }
+
+    /// Processes and threads.
+    #[must_use]
+    pub fn pids(mut self, pids: u32) -> Request {
+        self.pids = Some(pids);
+        self
+    }
+}
+
+impl Deployment {
+    /// One replica of `image` under `name`, by which it is also found on the network.
+    pub fn new(name: impl Into<String>, image: impl Into<String>) -> Deployment {
+        Deployment {
+            name: name.into(),
+            image: image.into(),
+            replicas: 1,
+            entrypoint: None,
+            command: None,
+            environment: BTreeMap::new(),
+            working_directory: None,
+            user: None,
+            hostname: None,
+            read_only: false,
+            stop_signal: None,
+            mounts: Vec::new(),
+            limits: Limits::new(),
+            request: Request::new(),
+            networks: Vec::new(),
+            ports: Vec::new(),
+            published: Vec::new(),
+            balance: Balance::default(),
+            weights: Vec::new(),
+            health: None,
+            restart: Restart::always(),
+            rollout: Rolling::default().into(),
+            autoscale: None,
+            stop_grace: Duration::from_secs(10),
+            drain: Duration::from_secs(30),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many replicas; with [`autoscale`](Self::autoscale) how many to begin with.
+    #[must_use]
+    pub fn replicas(mut self, replicas: u32) -> Deployment {
+        self.replicas = replicas;
+        self
+    }
+
+    /// The entry point, in place of the image's.
+    #[must_use]
+    pub fn entrypoint<A: Into<String>>(mut self, entrypoint: impl IntoIterator<Item = A>) -> Deployment {
+        self.entrypoint = Some(entrypoint.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The command, in place of the image's.
+    #[must_use]
+    pub fn command<A: Into<String>>(mut self, command: impl IntoIterator<Item = A>) -> Deployment {
+        self.command = Some(command.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// A variable of the environment.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Deployment {
+        self.environment.insert(name.into(), value.into());
+        self
+    }
+
+    /// The working directory, in place of the image's.
+    #[must_use]
+    pub fn workdir(mut self, directory: impl Into<PathBuf>) -> Deployment {
+        self.working_directory = Some(directory.into());
+        self
+    }
+
+    /// `user[:group]`, in place of the image's.
+    #[must_use]
+    pub fn user(mut self, user: impl Into<String>) -> Deployment {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// The host name of each replica; its container's name by default.
+    #[must_use]
+    pub fn hostname(mut self, hostname: impl Into<String>) -> Deployment {
+        self.hostname = Some(hostname.into());
+        self
+    }
+
+    /// Makes the root file systems read-only.
+    #[must_use]
+    pub fn read_only(mut self, on: bool) -> Deployment {
+        self.read_only = on;
+        self
+    }
+
+    /// The signal that asks a replica to stop, in place of the image's.
+    #[must_use]
+    pub fn stop_signal(mut self, signal: impl Into<String>) -> Deployment {
+        self.stop_signal = Some(signal.into());
+        self
+    }
+
+    /// Binds a file or directory of the host into every replica.
+    #[must_use]
+    pub fn bind(mut self, source: impl Into<PathBuf>, target: impl Into<PathBuf>, read_only: bool) -> Deployment {
+        self.mounts.push(DeploymentMount::Bind { source: source.into(), target: target.into(), read_only });
+        self
+    }
+
+    /// Mounts a named volume into every replica; it is made where it is missing.
+    #[must_use]
+    pub fn volume(mut self, name: impl Into<String>, target: impl Into<PathBuf>) -> Deployment {
+        let (name, target) = (name.into(), target.into());
+        self.mounts.push(DeploymentMount::Volume { name, target, read_only: false, snapshot: false });
+        self
+    }
+
+    /// As [`volume`](Self::volume); its content is kept before each rollout and brought back by a rollback. Needs
+    /// [`Strategy::Recreate`]: while it is copied nobody may write to it.
+    #[must_use]
+    pub fn volume_with_snapshot(mut self, name: impl Into<String>, target: impl Into<PathBuf>) -> Deployment {
+        let (name, target) = (name.into(), target.into());
+        self.mounts.push(DeploymentMount::Volume { name, target, read_only: false, snapshot: true });
+        self
+    }
+
+    /// Mounts an empty memory file system into every replica.
+    #[must_use]
+    pub fn tmpfs(mut self, target: impl Into<PathBuf>, size: Memory) -> Deployment {
+        self.mounts.push(DeploymentMount::Tmpfs { target: target.into(), size: size.as_bytes() });
+        self
+    }
+
+    /// What each replica may use at most.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Deployment {
+        self.limits = limits;
+        self
+    }
+
+    /// What is set aside for each replica; see [`Request`].
+    #[must_use]
+    pub fn request(mut self, request: Request) -> Deployment {
+        self.request = request;
+        self
+    }
+
+    /// A network it belongs to besides others named; `default` where none is named. Only containers that share a network
+    /// reach each other.
+    #[must_use]
+    pub fn network(mut self, name: impl Into<String>) -> Deployment {
+        self.networks.push(name.into());
+        self
+    }
+
+    /// A port of the stable address that leads to the same port of a replica.
+    #[must_use]
+    pub fn port(mut self, port: impl Into<Port>) -> Deployment {
+        self.ports.push(port.into());
+        self
+    }
+
+    /// A port of the host, on all its addresses, that leads to a port of a replica.
+    #[must_use]
+    pub fn publish(self, host_port: u16, port: impl Into<Port>) -> Deployment {
+        self.publish_on(PublishedPort::new(host_port, port))
+    }
+
+    /// A port of one address of the host that leads to a port of a replica.
+    #[must_use]
+    pub fn publish_on(mut self, port: PublishedPort) -> Deployment {
+        self.published.push(port);
+        self
+    }
+
+    /// How connections are spread over the replicas.
+    #[must_use]
+    pub fn balance(mut self, balance: Balance) -> Deployment {
+        self.balance = balance;
+        self
+    }
+
+    /// Spreads connections in proportion to these weights (1 to 1000), one for each place of a replica, begun again where
+    /// there are more replicas than weights.
+    #[must_use]
+    pub fn weights(mut self, weights: impl Into<Vec<u32>>) -> Deployment {
+        self.balance = Balance::Weighted;
+        self.weights = weights.into();
+        self
+    }
+
+    /// What tells that a replica works. Without it a replica works as soon as its command is executed.
+    #[must_use]
+    pub fn health(mut self, health: Health) -> Deployment {
+        self.health = Some(health);
+        self
+    }
+
+    /// When a replica is started again; always by default.
+    #[must_use]
+    pub fn restart(mut self, restart: Restart) -> Deployment {
+        self.restart = restart;
+        self
+    }
+
+    /// How replicas are replaced by those of the next revision.
+    #[must_use]
+    pub fn rollout(mut self, strategy: impl Into<Strategy>) -> Deployment {
+        self.rollout = strategy.into();
+        self
+    }
+
+    /// Lets the number of replicas follow the load.
+    #[must_use]
+    pub fn autoscale(mut self, autoscale: Autoscale) -> Deployment {
+        self.autoscale = Some(autoscale);
+        self
+    }
+
+    /// How long a replica may take to stop before it is killed; 10 s by default.
+    #[must_use]
+    pub fn stop_grace(mut self, grace: Duration) -> Deployment {
+        self.stop_grace = grace;
+        self
+    }
+
+    /// How long established connections of a replica may go on before it is stopped; 30 s by default.
+    #[must_use]
+    pub fn drain(mut self, limit: Duration) -> Deployment {
+        self.drain = limit;
+        self
+    }
+
+    /// A label of every replica: free text by key, inert.
+    #[must_use]
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Deployment {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+}

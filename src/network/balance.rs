@@ -1,0 +1,52 @@
+//! What a balanced service is: one stable address in front of several containers.
+
+use super::PublishedPort;
+use crate::value::{Name, Port};
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+/// By which rule new connections are spread over the members of a service. Established ones stay where they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Balance {
+    /// One after the other, the default.
+    #[default]
+    RoundRobin,
+    /// By chance, each with the same probability.
+    Random,
+    /// By chance, each with a probability in proportion to its weight.
+    Weighted,
+    /// By the client's address: the same client reaches the same member as long as that is one. A member that comes or
+    /// goes moves as few clients as possible.
+    SourceHash,
+}
+
+/// A service as its owner wants it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServiceSpecification {
+    /// The name by which containers of the network find it.
+    pub(crate) name: Name,
+    /// The ports of the stable address; each leads to the same port of a member.
+    pub(crate) ports: Vec<Port>,
+    /// Ports of the host that lead to a port of a member.
+    pub(crate) published: Vec<PublishedPort>,
+    pub(crate) balance: Balance,
+}
+
+/// A service as it is: with its address, and with the numbers that the kernel chose for host port 0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServiceRecord {
+    pub(crate) version: u32,
+    pub(crate) specification: ServiceSpecification,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) members: Vec<ServiceMember>,
+}
+
+/// A container behind a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServiceMember {
+    pub(crate) address: Ipv4Addr,
+    /// 1 to 1000; only [`Balance::Weighted`] looks at it.
+    pub(crate) weight: u32,
+}
