@@ -2,6 +2,7 @@
 
 use crate::build::{BaseResolver, BuildBuilder, Image, ImageBuilder};
 use crate::container::{self, Container, ContainerBuilder, Services};
+use crate::deploy::{self, Deployed, Deployment, Rollout, Supervisor};
 #[cfg(feature = "registry")]
 use crate::registry::{PullEvent, PushEvent, Registry, RegistryOptions};
 use crate::store::StoredImage;
@@ -181,6 +182,60 @@ impl Engine {
             opened => Some(opened),
         };
         container::list(&self.services)?.iter().filter_map(open).collect()
+    }
+
+    /// Rolls a deployment out: as a new one, as the next revision of the one of its name, or as a change of scale.
+    ///
+    /// Everything is checked before anything is changed. The rollout goes on while it is iterated over or
+    /// [finished](Rollout::finish).
+    ///
+    /// # Errors
+    /// `InvalidInput` with everything that makes no sense, each with its field; `NotFound` where the image is not in the
+    /// store; `ResourceExhausted` where the replicas do not fit, with a table of who holds what; `InUse` where a port is
+    /// taken, or another change of the deployment is under way. What runs is untouched then.
+    pub fn deploy(&self, deployment: Deployment) -> Result<Rollout> {
+        deploy::deploy(&self.services, deployment)
+    }
+
+    /// The deployment of this name.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none.
+    pub fn deployment(&self, name: &str) -> Result<Deployed> {
+        deploy::find(&self.services, name)
+    }
+
+    /// All deployments, by name.
+    ///
+    /// # Errors
+    /// What reading the root reports.
+    pub fn deployments(&self) -> Result<Vec<Deployed>> {
+        deploy::list(&self.services)
+    }
+
+    /// Goes on with what was cut off: rebuilds the network's rules where they are gone, and returns a rollout for every
+    /// deployment; one of a deployment with nothing left to do ends at once.
+    ///
+    /// # Errors
+    /// What reading the root and the kernel reports.
+    pub fn resume(&self) -> Result<Vec<Rollout>> {
+        deploy::resume(&self.services)
+    }
+
+    /// Looks after all deployments on a thread of its own, until the supervisor is dropped.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume).
+    pub fn supervise(&self) -> Result<Supervisor> {
+        self.supervise_with(|_, _| ())
+    }
+
+    /// As [`supervise`](Self::supervise); `on_error` hears what could not be done for a deployment, by its name.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume).
+    pub fn supervise_with(&self, on_error: impl FnMut(&str, Error) + Send + 'static) -> Result<Supervisor> {
+        Supervisor::start(&self.services, on_error)
     }
 
     /// Removes what no image, no container and no running work leads to.

@@ -114,7 +114,10 @@ pub use container::{
     Chunk, Container, ContainerBuilder, ContainerExit, ContainerState, ContainerStats, Health, HealthReport,
     HealthState, HealthTest, LogLine, LogOptions, Logs, Output, Restart, RestartCondition,
 };
-pub use deploy::{Autoscale, Deployment, Guard, OnFailure, Request, Rolling, Strategy};
+pub use deploy::{
+    Autoscale, Deployed, Deployment, DeploymentStage, DeploymentStatus, Guard, HistoryEntry, OnFailure, Outcome,
+    ReplicaStatus, Request, RevisionInfo, Rolling, Rollout, RolloutEvent, RolloutFailure, Strategy, Supervisor,
+};
 pub use engine::{Collected, Engine, EngineOptions, ImageName};
 pub use error::{Error, ErrorKind, Result};
 pub use isolate::seccomp;

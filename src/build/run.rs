@@ -101,6 +101,7 @@ fn specification(
         labels: BTreeMap::new(),
         log: LogOptions::default(),
         created: Timestamp::now(),
+        replica: None,
     })
 }
 

@@ -189,10 +189,7 @@ impl Assembly {
 
     /// The sockets that hold the ports, duplicated for a keeper.
     pub(crate) fn held(&self) -> Result<Vec<OwnedFd>> {
-        self.held_ports
-            .descriptors()
-            .map(|descriptor| descriptor.try_clone_to_owned().during(|| "duplicate a held port"))
-            .collect()
+        self.held_ports.duplicates()
     }
 
     /// Gives everything back now, and says what could not be.

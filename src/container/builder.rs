@@ -3,12 +3,12 @@
 use super::handle::Container;
 use super::output::{Chunk, Output};
 use super::services::Services;
-use super::specification::{LogOptions, Mount, Specification};
+use super::specification::{LogOptions, Mount, ReplicaOf, Specification};
 use super::user;
 use super::{detach, output};
 use crate::cgroup::{Limits, Policy};
 use crate::isolate::CapabilitySet;
-use crate::network::{Network, PublishedPort};
+use crate::network::{HeldPorts, Network, PublishedPort};
 use crate::spec::RunConfig;
 use crate::store::{Snapshot, StoredImage};
 use crate::value::{ContainerId, EnvVar, Memory, Name, Port, Timestamp, User};
@@ -47,6 +47,8 @@ pub struct ContainerBuilder {
     labels: BTreeMap<String, String>,
     log: LogOptions,
     timeout: Option<Duration>,
+    replica: Option<ReplicaOf>,
+    held: HeldPorts,
 }
 
 impl ContainerBuilder {
@@ -74,6 +76,8 @@ impl ContainerBuilder {
             labels: BTreeMap::new(),
             log: LogOptions::default(),
             timeout: None,
+            replica: None,
+            held: HeldPorts::default(),
         }
     }
 
@@ -266,10 +270,25 @@ impl ContainerBuilder {
     ///
     /// # Errors
     /// As [`output`](Self::output), and `AlreadyExists` where the name is taken, `InUse` where a port is.
-    pub fn detach(self) -> Result<Container> {
+    pub fn detach(mut self) -> Result<Container> {
         let services = self.services.clone();
+        let held = std::mem::take(&mut self.held);
         let (specification, snapshot) = self.complete()?;
-        detach::start(&services, specification, snapshot)
+        detach::start(&services, specification, snapshot, held)
+    }
+
+    /// Makes it a replica: what looks after its deployment finds it by this, never by its labels.
+    #[must_use]
+    pub(crate) fn replica_of(mut self, place: ReplicaOf) -> Self {
+        self.replica = Some(place);
+        self
+    }
+
+    /// Ports of the host that stay taken as long as it lives, beside those it publishes itself.
+    #[must_use]
+    pub(crate) fn hold_ports(mut self, held: HeldPorts) -> Self {
+        self.held = held;
+        self
     }
 
     /// Decides everything that the image left open.
@@ -317,6 +336,7 @@ impl ContainerBuilder {
             labels: self.labels,
             log: self.log,
             created: Timestamp::now(),
+            replica: self.replica,
         };
         Ok((specification, snapshot))
     }

@@ -6,7 +6,7 @@ use super::directory::{Directory, find_name};
 use super::exit::ContainerExit;
 use super::log::Logs;
 use super::services::Services;
-use super::specification::Specification;
+use super::specification::{ReplicaOf, Specification};
 use crate::cgroup::{Cgroup, CpuStats, IoStats, MemoryStats, PidsStats, Pressure};
 use crate::error::{Context, During};
 use crate::kernel::PidFd;
@@ -34,6 +34,8 @@ pub enum ContainerState {
     Running(i32),
     /// It has ended.
     Exited(ContainerExit),
+    /// Its command has ended, as told; its keeper will start it again.
+    Restarting(ContainerExit),
 }
 
 /// What a container uses.
@@ -295,7 +297,18 @@ impl Container {
         Error::new(ErrorKind::NotFound, format!("there is no container {}", self.shown()))
     }
 
-    fn shown(&self) -> &str {
+    /// What it is a replica of.
+    pub(crate) fn replica_of(&self) -> Option<&ReplicaOf> {
+        self.specification.replica.as_ref()
+    }
+
+    /// Where it is on disk.
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Its name, else its id.
+    pub(crate) fn shown(&self) -> &str {
         self.name().map_or(self.id().as_str(), |name| name.as_str())
     }
 }

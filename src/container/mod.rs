@@ -30,4 +30,4 @@ pub(crate) use recovery::recover;
 pub use restart::{Restart, RestartCondition};
 pub(crate) use services::Services;
 pub use specification::LogOptions;
-pub(crate) use specification::{Mount, Specification};
+pub(crate) use specification::{Mount, ReplicaOf, Specification};

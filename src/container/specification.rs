@@ -39,6 +39,17 @@ pub(crate) struct Specification {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) log: LogOptions,
     pub(crate) created: Timestamp,
+    /// What it is a replica of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replica: Option<ReplicaOf>,
+}
+
+/// The place of a container in a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReplicaOf {
+    pub(crate) deployment: Name,
+    pub(crate) revision: u32,
+    pub(crate) place: u32,
 }
 
 /// Something of the host's in the container, or memory.

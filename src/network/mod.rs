@@ -19,6 +19,7 @@ mod tests;
 
 pub(crate) use attachment::{Networks, undo_message};
 pub use balance::Balance;
+pub(crate) use balance::{ServiceMember, ServiceRecord, ServiceSpecification};
 pub(crate) use lease::AttachmentRecord;
 pub(crate) use namespace::NetworkNamespace;
 pub(crate) use publish::HeldPorts;

@@ -10,7 +10,7 @@ use nix::sys::socket::{
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::str::FromStr;
 
 /// A port of the host that leads to a port of a container: `8000:8000`, `127.0.0.1:8080:80`, `0:53/udp`.
@@ -86,9 +86,9 @@ impl HeldPorts {
         Ok((HeldPorts(held), chosen))
     }
 
-    /// The sockets, for another process to inherit.
-    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.0.iter().map(AsFd::as_fd)
+    /// The sockets once more, for another process to inherit.
+    pub(crate) fn duplicates(&self) -> Result<Vec<OwnedFd>> {
+        self.0.iter().map(|socket| socket.try_clone().during(|| "duplicate a held port")).collect()
     }
 }
 
