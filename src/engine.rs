@@ -6,6 +6,7 @@ use crate::container::{self, Container, ContainerBuilder, Services};
 use crate::registry::{PullEvent, PushEvent, Registry, RegistryOptions};
 use crate::store::StoredImage;
 use crate::value::{Digest, Platform, Reference};
+use crate::volume::{self, Volume};
 use crate::{Error, ErrorKind, Result};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -181,6 +182,23 @@ impl Engine {
             opened => Some(opened),
         };
         container::list(&self.services)?.iter().filter_map(open).collect()
+    }
+
+    /// A named volume, whether it exists yet or not.
+    ///
+    /// # Errors
+    /// `InvalidInput` where the name is malformed.
+    pub fn volume(&self, name: &str) -> Result<Volume> {
+        Ok(self.services.volume(name.parse()?))
+    }
+
+    /// All volumes, ordered by name.
+    ///
+    /// # Errors
+    /// What reading the root reports.
+    pub fn volumes(&self) -> Result<Vec<Volume>> {
+        let names = volume::list(&self.services.store)?;
+        Ok(names.into_iter().map(|name| self.services.volume(name)).collect())
     }
 
     /// Removes what no image, no container and no running work leads to.
