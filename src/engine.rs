@@ -7,6 +7,7 @@ use crate::deploy::{self, Deployed, Deployment, Rollout, Supervisor};
 use crate::registry::{PullEvent, PushEvent, Registry, RegistryOptions};
 use crate::store::StoredImage;
 use crate::value::{Digest, Platform, Reference};
+use crate::volume::{self, Volume};
 use crate::{Error, ErrorKind, Result};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -236,6 +237,23 @@ impl Engine {
     /// As [`resume`](Self::resume).
     pub fn supervise_with(&self, on_error: impl FnMut(&str, Error) + Send + 'static) -> Result<Supervisor> {
         Supervisor::start(&self.services, on_error)
+    }
+
+    /// A named volume, whether it exists yet or not.
+    ///
+    /// # Errors
+    /// `InvalidInput` where the name is malformed.
+    pub fn volume(&self, name: &str) -> Result<Volume> {
+        Ok(self.services.volume(name.parse()?))
+    }
+
+    /// All volumes, ordered by name.
+    ///
+    /// # Errors
+    /// What reading the root reports.
+    pub fn volumes(&self) -> Result<Vec<Volume>> {
+        let names = volume::list(&self.services.store)?;
+        Ok(names.into_iter().map(|name| self.services.volume(name)).collect())
     }
 
     /// Removes what no image, no container and no running work leads to.

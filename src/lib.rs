@@ -67,6 +67,7 @@
 //! | opening a root directory; images by name | [`Engine`], [`EngineOptions`], [`ImageName`] |
 //! | building | [`Engine::build`], [`Engine::image_builder`], [`Image`], [`ImageConfig`] |
 //! | running | [`ContainerBuilder`], [`Output`], [`Container`] |
+//! | named volumes and their snapshots | [`Engine::volume`], [`Volume`] |
 //! | limits and statistics | [`cgroup`] |
 //! | confining alone | [`Sandbox`], [`Process`] |
 //! | system call filters, capabilities | [`seccomp`], [`CapabilitySet`] |
@@ -108,6 +109,7 @@ pub mod spec;
 mod stage;
 mod store;
 mod value;
+mod volume;
 
 pub use build::{BuildBuilder, BuildEvent, Image, ImageBuilder};
 pub use container::{
@@ -131,6 +133,7 @@ pub use spec::{HealthConfig, History, ImageConfig, RootFs, RunConfig};
 pub use value::{
     ContainerId, Cpus, Digest, EnvVar, IdOrName, Memory, Name, Platform, Port, Protocol, Reference, Timestamp, User,
 };
+pub use volume::{Volume, VolumeDetails, VolumeSnapshot};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

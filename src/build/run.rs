@@ -108,7 +108,7 @@ fn specification(
 /// Where a mount goes.
 pub(super) fn target_of(mount: &Mount) -> &PathBuf {
     match mount {
-        Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } => target,
+        Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } | Mount::Volume { target, .. } => target,
     }
 }
 

@@ -7,12 +7,14 @@ use crate::error::During;
 use crate::isolate::{CapabilitySet, Root};
 use crate::network::{AttachmentRecord, HeldPorts, Network, NetworkNamespace, PublishedPort, files};
 use crate::sandbox::{NetworkMode, Sandbox, Seccomp};
+use crate::store::MergedView;
 use crate::value::{ContainerId, Memory};
+use crate::volume::{self, Mounted};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +32,8 @@ pub(crate) struct Assembly {
     holdings: Holdings,
     network: Option<OwnedFd>,
     held_ports: HeldPorts,
+    /// In the order of the specification's mounts; each keeps its volume from being removed or exchanged.
+    volumes: Vec<Mounted>,
     pub(crate) ports: Vec<PublishedPort>,
     pub(crate) address: Option<Ipv4Addr>,
     gateway: Option<Ipv4Addr>,
@@ -74,6 +78,7 @@ impl Assembly {
             holdings: Holdings::default(),
             network: None,
             held_ports: HeldPorts::default(),
+            volumes: hold_volumes(services, specification)?,
             ports: Vec::new(),
             address: None,
             gateway: None,
@@ -167,10 +172,15 @@ impl Assembly {
         for name in ["hosts", "hostname", "resolv.conf"] {
             sandbox = sandbox.bind(directory.join(name), Path::new("/etc").join(name), false);
         }
+        let mut volumes = self.volumes.iter();
         for mount in &specification.mounts {
             sandbox = match mount {
                 Mount::Bind { source, target, read_only } => sandbox.bind(source, target, *read_only),
                 Mount::Tmpfs { target, size } => sandbox.tmpfs(target, Memory::bytes(*size)),
+                Mount::Volume { target, read_only, .. } => match volumes.next() {
+                    Some(volume) => sandbox.bind(&volume.path, target, *read_only),
+                    None => sandbox,
+                },
             };
         }
         if let Some(map) = self.services.id_map() {
@@ -187,9 +197,13 @@ impl Assembly {
         self.armed = false;
     }
 
-    /// The sockets that hold the ports, duplicated for a keeper.
+    /// What holds the ports and the volumes, duplicated for a keeper.
     pub(crate) fn held(&self) -> Result<Vec<OwnedFd>> {
-        self.held_ports.duplicates()
+        let mut held = self.held_ports.duplicates()?;
+        for volume in &self.volumes {
+            held.push(volume.held.try_clone().during(|| "duplicate a held volume")?);
+        }
+        Ok(held)
     }
 
     /// Gives everything back now, and says what could not be.
@@ -205,6 +219,19 @@ impl Drop for Assembly {
             let _ = self.holdings.undo(&self.services);
         }
     }
+}
+
+/// Holds every volume of the container, made and filled where that is due.
+fn hold_volumes(services: &Services, specification: &Specification) -> Result<Vec<Mounted>> {
+    let layers: Vec<PathBuf> = specification.layers.iter().map(|layer| services.store.layers().path(layer)).collect();
+    let view = MergedView::new(&layers, None);
+    let mut held = Vec::new();
+    for mount in &specification.mounts {
+        if let Mount::Volume { name, target, .. } = mount {
+            held.push(volume::mount(&services.store, &name.parse()?, &view, target)?);
+        }
+    }
+    Ok(held)
 }
 
 fn group_name(id: &ContainerId) -> String {

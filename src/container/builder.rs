@@ -179,6 +179,20 @@ impl ContainerBuilder {
         self
     }
 
+    /// Mounts the named volume, made where it is missing. An empty one takes over what the image has at `target`.
+    #[must_use]
+    pub fn volume(mut self, name: impl Into<String>, target: impl Into<PathBuf>) -> Self {
+        self.mounts.push(Mount::Volume { name: name.into(), target: target.into(), read_only: false });
+        self
+    }
+
+    /// Mounts the named volume read-only.
+    #[must_use]
+    pub fn volume_read_only(mut self, name: impl Into<String>, target: impl Into<PathBuf>) -> Self {
+        self.mounts.push(Mount::Volume { name: name.into(), target: target.into(), read_only: true });
+        self
+    }
+
     /// Mounts an empty memory file system of at most `size`.
     #[must_use]
     pub fn tmpfs(mut self, target: impl Into<PathBuf>, size: Memory) -> Self {
@@ -299,6 +313,7 @@ impl ContainerBuilder {
         let stop_signal = parse_signal(stop_signal)?;
         let name = self.name.as_deref().map(str::parse::<Name>).transpose()?;
         self.limits.check()?;
+        self.mounts.iter().try_for_each(Mount::check)?;
         let layers = self.services.store.layers();
         layers.ensure_image(&self.image)?;
         let diff_ids = self.image.config.rootfs.diff_ids.clone();

@@ -1,8 +1,10 @@
 //! A container's complete description: everything that its image left open is decided.
 
 use crate::cgroup::{Limits, Policy};
+use crate::error::Context;
 use crate::network::{Network, PublishedPort};
 use crate::value::{ContainerId, Digest, EnvVar, Name, Timestamp};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -58,6 +60,30 @@ pub(crate) struct ReplicaOf {
 pub(crate) enum Mount {
     Bind { source: PathBuf, target: PathBuf, read_only: bool },
     Tmpfs { target: PathBuf, size: u64 },
+    Volume { name: String, target: PathBuf, read_only: bool },
+}
+
+impl Mount {
+    /// The name of the volume, where it is one.
+    pub(crate) fn volume(&self) -> Option<&str> {
+        match self {
+            Mount::Volume { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Refuses a volume whose name or mount point makes no sense; of the others the sandbox does.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Mount::Volume { name, target, .. } = self else { return Ok(()) };
+        name.parse::<Name>().context(|| "volume")?;
+        if !target.is_absolute() || target.components().count() < 2 {
+            let target = target.display();
+            return Err(Error::invalid(format!(
+                "mount point {target} of volume {name} is not an absolute path below /"
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// How much of a container's output is kept.

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod network;
+mod volumes;
 
 use super::*;
 use crate::cgroup::Limits;
@@ -54,7 +55,7 @@ fn busybox_image(services: &Services) -> StoredImage {
     std::fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
     for name in [
         "sh", "cat", "ls", "id", "sleep", "echo", "head", "tr", "dd", "hostname", "touch", "env", "yes", "kill",
-        "tail", "mkdir",
+        "tail", "mkdir", "rm",
     ] {
         std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
     }
