@@ -1,12 +1,15 @@
 //! The container builder: what the caller wants, checked and completed from the image by one terminal verb.
 
 use super::handle::Container;
+use super::health::{self, Health};
 use super::output::{Chunk, Output};
+use super::restart::Restart;
 use super::services::Services;
 use super::specification::{LogOptions, Mount, ReplicaOf, Specification};
 use super::user;
 use super::{detach, output};
 use crate::cgroup::{Limits, Policy};
+use crate::error::Context;
 use crate::isolate::CapabilitySet;
 use crate::network::{HeldPorts, Network, PublishedPort};
 use crate::spec::RunConfig;
@@ -49,6 +52,17 @@ pub struct ContainerBuilder {
     timeout: Option<Duration>,
     replica: Option<ReplicaOf>,
     held: HeldPorts,
+    health: HealthChoice,
+    restart: Restart,
+}
+
+/// Whose health check applies.
+#[derive(Debug, Clone, Default)]
+enum HealthChoice {
+    #[default]
+    Image,
+    None,
+    Own(Health),
 }
 
 impl ContainerBuilder {
@@ -78,6 +92,8 @@ impl ContainerBuilder {
             timeout: None,
             replica: None,
             held: HeldPorts::default(),
+            health: HealthChoice::Image,
+            restart: Restart::never(),
         }
     }
 
@@ -250,6 +266,27 @@ impl ContainerBuilder {
         self
     }
 
+    /// The health check, in place of the image's; only for [`detach`](Self::detach), whose keeper runs it.
+    #[must_use]
+    pub fn health(mut self, health: Health) -> Self {
+        self.health = HealthChoice::Own(health);
+        self
+    }
+
+    /// No health check, not even the image's.
+    #[must_use]
+    pub fn no_health(mut self) -> Self {
+        self.health = HealthChoice::None;
+        self
+    }
+
+    /// When it is started again after it has ended, [`Restart::never`] by default; only for [`detach`](Self::detach).
+    #[must_use]
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
+        self
+    }
+
     /// Kills it after this time; only for [`output`](Self::output) and [`stream`](Self::stream).
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
@@ -283,11 +320,15 @@ impl ContainerBuilder {
     /// Starts it so that it outlives this process: a keeper logs its output and records its end.
     ///
     /// # Errors
-    /// As [`output`](Self::output), and `AlreadyExists` where the name is taken, `InUse` where a port is.
+    /// As [`output`](Self::output), and `AlreadyExists` where the name is taken, `InUse` where a port is. `InvalidInput`
+    /// names everything that is wrong with a health check or a restart rule.
     pub fn detach(mut self) -> Result<Container> {
         let services = self.services.clone();
         let held = std::mem::take(&mut self.held);
-        let (specification, snapshot) = self.complete()?;
+        let (health, restart) = (self.decided_health()?, self.restart);
+        restart.check()?;
+        let (mut specification, snapshot) = self.complete()?;
+        (specification.health, specification.restart) = (health, restart);
         detach::start(&services, specification, snapshot, held)
     }
 
@@ -350,10 +391,32 @@ impl ContainerBuilder {
             stop_signal,
             labels: self.labels,
             log: self.log,
+            health: None,
+            restart: Restart::never(),
             created: Timestamp::now(),
             replica: self.replica,
         };
         Ok((specification, snapshot))
+    }
+
+    /// The caller's health check, else the image's.
+    fn decided_health(&self) -> Result<Option<Health>> {
+        let health = match &self.health {
+            HealthChoice::None => None,
+            HealthChoice::Own(health) => Some(health.clone()),
+            HealthChoice::Image => {
+                let config = self.image.config.config.clone().unwrap_or_default();
+                match config.healthcheck {
+                    Some(healthcheck) => health::of_image(&healthcheck, config.shell.as_deref())
+                        .context(|| format!("health check of image {}", self.image.reference))?,
+                    None => None,
+                }
+            }
+        };
+        if let Some(health) = &health {
+            health.check(self.network)?;
+        }
+        Ok(health)
     }
 
     fn full_command(&self, config: &RunConfig) -> Result<Vec<String>> {

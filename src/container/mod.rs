@@ -10,6 +10,7 @@ mod handle;
 mod health;
 mod log;
 mod output;
+mod published;
 mod recovery;
 mod restart;
 mod services;

@@ -204,6 +204,12 @@ pub(crate) fn undo_message(record: &AttachmentRecord) -> Result<Vec<u8>> {
     }
 }
 
+/// Finished netlink transactions that make the container a member of what spreads connections over it, and take it out:
+/// to be sent as [`undo_message`]'s. Either may be empty.
+pub(crate) fn readiness_messages(_record: &AttachmentRecord) -> Result<(Vec<u8>, Vec<u8>)> {
+    Ok((Vec::new(), Vec::new()))
+}
+
 /// Lays the cable. An earlier cable of the same container, whose namespace the kernel has not taken apart yet, is cut.
 fn lay(route: &mut RouteSocket, cable: &VirtualCable<'_>) -> Result<()> {
     let operation = "connect the container to the bridge";

@@ -17,7 +17,7 @@ mod subnet;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use attachment::{Networks, undo_message};
+pub(crate) use attachment::{Networks, readiness_messages, undo_message};
 pub use balance::Balance;
 pub(crate) use balance::{ServiceMember, ServiceRecord, ServiceSpecification};
 pub(crate) use lease::AttachmentRecord;
