@@ -42,8 +42,6 @@ pub enum ContainerState {
     },
     /// It has ended.
     Exited(ContainerExit),
-    /// Its command has ended, as told; its keeper will start it again.
-    Restarting(ContainerExit),
 }
 
 /// What a container uses.

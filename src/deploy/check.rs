@@ -4,6 +4,7 @@ use super::clock;
 use super::controller::model::{Goal, State};
 use super::record::Revision;
 use super::specification::{Deployment, DeploymentMount, Strategy};
+use crate::network::Network;
 use crate::spec::Descriptor;
 use crate::value::{Name, Reference};
 use crate::{Error, Result};
@@ -29,7 +30,7 @@ pub(crate) fn check(deployment: &Deployment) -> Result<Name> {
     check_ports(deployment, &mut problems);
     check_mounts(deployment, &mut problems);
     if let Some(health) = &deployment.health {
-        problems.take("health", health.check());
+        problems.take("health", health.check(Network::Bridge));
     }
     problems.take("restart", deployment.restart.check());
     problems.0.extend(deployment.rollout.problems());

@@ -326,7 +326,7 @@ fn condition(container: &Container) -> Result<Option<(Condition, u32, Option<Str
         Err(error) if error.kind() == ErrorKind::InUse => return Ok(Some((Condition::Starting, 0, None))),
         state => match state? {
             ContainerState::Exited(_) => Condition::Ended,
-            ContainerState::Restarting(_) => Condition::Restarting,
+            ContainerState::Restarting { .. } => Condition::Restarting,
             ContainerState::Running(_) => Condition::Ready,
         },
     };

@@ -3,19 +3,30 @@
 use super::controller::model::RevisionNumber;
 use super::record::Record;
 use super::specification::DeploymentMount;
-use crate::Result;
 use crate::container::Services;
 use crate::value::Name;
+use crate::{ErrorKind, Result};
 use std::sync::Arc;
 
 /// Keeps the content of `volume` as it is before revision `before` begins to use it.
 pub(crate) fn keep(services: &Arc<Services>, owner: &Name, volume: &str, before: RevisionNumber) -> Result<()> {
-    services.volumes().ensure(&volume.parse()?)?.snapshot(&label(owner, before))
+    let volume = services.volume(volume.parse()?).create()?;
+    let label = label(owner, before);
+    // A host that was killed may have kept it, and not have come to writing that down.
+    if volume.snapshots()?.iter().any(|snapshot| snapshot.label.as_str() == label) {
+        return Ok(());
+    }
+    volume.snapshot(&label).map(drop)
 }
 
 /// Brings the content of `volume` back as it was before revision `before`; whether there was anything to bring back.
 pub(crate) fn restore(services: &Arc<Services>, owner: &Name, volume: &str, before: RevisionNumber) -> Result<bool> {
-    services.volumes().ensure(&volume.parse()?)?.restore_if_there(&label(owner, before))
+    let volume = services.volume(volume.parse()?).create()?;
+    let label = label(owner, before);
+    if !volume.snapshots()?.iter().any(|snapshot| snapshot.label.as_str() == label) {
+        return Ok(false);
+    }
+    volume.restore(&label).map(|()| true)
 }
 
 /// Removes every snapshot that was made for the deployment.
@@ -33,7 +44,10 @@ pub(crate) fn forget_before(services: &Arc<Services>, record: &Record, before: R
     let Ok(revision) = directory.revision(before) else { return Ok(()) };
     for mount in &revision.deployment.mounts {
         if let DeploymentMount::Volume { name, snapshot: true, .. } = mount {
-            services.volumes().ensure(&name.parse()?)?.remove_snapshot(&label(&record.name, before))?;
+            match services.volume(name.parse()?).remove_snapshot(&label(&record.name, before)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
     }
     Ok(())

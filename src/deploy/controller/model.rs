@@ -68,15 +68,27 @@ pub(crate) enum Stage {
 /// Why a revision failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Failure {
-    /// So many crashes.
-    Crashed { crashes: u32 },
+#[non_exhaustive]
+pub enum Failure {
+    /// Its replicas crashed.
+    Crashed {
+        /// How often, taken together.
+        crashes: u32,
+    },
     /// A replica did not become available in time, and what its health check found.
-    NotHealthy { replica: ContainerId, finding: Option<String> },
+    NotHealthy {
+        /// Its container.
+        replica: ContainerId,
+        /// What its health check found at last.
+        finding: Option<String>,
+    },
     /// No replica more became available in time.
     NoProgress,
     /// A replica could not be started.
-    NotStarted { error: String },
+    NotStarted {
+        /// The error.
+        error: String,
+    },
 }
 
 /// What is remembered of a replica.
