@@ -108,6 +108,7 @@ pub(crate) fn list(services: &Arc<Services>) -> Result<Vec<Deployed>> {
 /// Goes on with every deployment whose change was cut off; makes the network's rules again where they are gone.
 pub(crate) fn resume(services: &Arc<Services>) -> Result<Vec<Rollout>> {
     services.networks.restore()?;
+    undo_unfinished(services)?;
     let mut rollouts = Vec::new();
     for deployed in list(services)? {
         match deployed.runner(Duration::ZERO) {
@@ -118,6 +119,23 @@ pub(crate) fn resume(services: &Arc<Services>) -> Result<Vec<Rollout>> {
         }
     }
     Ok(rollouts)
+}
+
+/// Removes what a host that was killed had begun to make of a deployment that never was.
+fn undo_unfinished(services: &Arc<Services>) -> Result<()> {
+    for name in record::names(services)? {
+        let directory = Directory::of(services, &name);
+        let lock = match directory.lock(Duration::ZERO) {
+            // Somebody is making it.
+            Err(error) if error.kind() == ErrorKind::InUse => continue,
+            lock => lock?,
+        };
+        if lock.is_some() && directory.record()?.is_none() {
+            balancing::remove(services, &name)?;
+            directory.remove()?;
+        }
+    }
+    Ok(())
 }
 
 impl Deployed {

@@ -1,5 +1,6 @@
 //! A change of a deployment under way, driven by whoever iterates over it.
 
+use super::controller::model::Stage;
 use super::event::{Outcome, RolloutEvent};
 use super::runner::{Look, Runner};
 use super::watch::Watch;
@@ -41,7 +42,12 @@ impl Rollout {
         while let Some(event) = self.next() {
             event?;
         }
-        Ok(self.outcome.unwrap_or(Outcome::Complete(self.runner.record().state.goal.revision)))
+        let state = &self.runner.record().state;
+        Ok(self.outcome.unwrap_or_else(|| match &state.stage {
+            // Nothing was left to do.
+            Stage::Failed { failed, because } => Outcome::Failed { failed: *failed, because: because.clone() },
+            _ => Outcome::Complete(state.goal.revision),
+        }))
     }
 
     /// Goes on for at most `limit`, and hands over what happens; whether it has ended.
