@@ -1,7 +1,7 @@
 //! Opens a root directory and hands out the rooms.
 
 use crate::build::{BaseResolver, BuildBuilder, Image, ImageBuilder};
-use crate::container::{self, Container, ContainerBuilder, Services};
+use crate::container::{self, Container, ContainerBuilder, MergedLogs, Services};
 #[cfg(feature = "registry")]
 use crate::registry::{PullEvent, PushEvent, Registry, RegistryOptions};
 use crate::store::StoredImage;
@@ -181,6 +181,15 @@ impl Engine {
             opened => Some(opened),
         };
         container::list(&self.services)?.iter().filter_map(open).collect()
+    }
+
+    /// The logs of the containers that `choose` picks, as one in the order of time; with
+    /// [`follow`](MergedLogs::follow) also of those that are made later, so that it never ends by itself.
+    pub fn logs(&self, mut choose: impl FnMut(&Container) -> bool + Send + 'static) -> MergedLogs {
+        let (engine, directory) = (self.clone(), self.services.containers());
+        MergedLogs::new([]).discover(directory, move || {
+            Ok(Some(engine.containers()?.into_iter().filter(|container| choose(container)).collect()))
+        })
     }
 
     /// Removes what no image, no container and no running work leads to.

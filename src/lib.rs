@@ -112,7 +112,7 @@ mod value;
 pub use build::{BuildBuilder, BuildEvent, Image, ImageBuilder};
 pub use container::{
     Chunk, Container, ContainerBuilder, ContainerExit, ContainerState, ContainerStats, Health, HealthReport,
-    HealthState, HealthTest, LogLine, LogOptions, Logs, Output, Restart, RestartCondition,
+    HealthState, HealthTest, LogLine, LogOptions, Logs, MergedLine, MergedLogs, Output, Restart, RestartCondition,
 };
 pub use deploy::{Autoscale, Deployment, Guard, OnFailure, Request, Rolling, Strategy};
 pub use engine::{Collected, Engine, EngineOptions, ImageName};
