@@ -114,7 +114,10 @@ pub use container::{
     Chunk, Container, ContainerBuilder, ContainerExit, ContainerState, ContainerStats, Health, HealthReport,
     HealthState, HealthTest, LogLine, LogOptions, Logs, MergedLine, MergedLogs, Output, Restart, RestartCondition,
 };
-pub use deploy::{Autoscale, Deployment, Guard, OnFailure, Request, Rolling, Strategy};
+pub use deploy::{
+    Autoscale, Deployment, DeploymentStats, DeploymentTotals, Guard, OnFailure, Rates, ReplicaStats, Request, Rolling,
+    Stalls, Strategy, TimeShares, metrics,
+};
 pub use engine::{Collected, Engine, EngineOptions, ImageName};
 pub use error::{Error, ErrorKind, Result};
 pub use isolate::seccomp;

@@ -3,6 +3,8 @@
 mod autoscale;
 pub(crate) mod controller;
 pub(crate) mod specification;
+mod watch;
 
 pub use autoscale::Autoscale;
 pub use specification::{Deployment, Guard, OnFailure, Request, Rolling, Strategy};
+pub use watch::{DeploymentStats, DeploymentTotals, Rates, ReplicaStats, Stalls, TimeShares, metrics};
