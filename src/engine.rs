@@ -1,8 +1,8 @@
 //! Opens a root directory and hands out the rooms.
 
 use crate::build::{BaseResolver, BuildBuilder, Image, ImageBuilder};
-use crate::container::{self, Container, ContainerBuilder, Services};
-use crate::deploy::{self, Deployed, Deployment, Rollout, Supervisor};
+use crate::container::{self, Container, ContainerBuilder, MergedLogs, Services};
+use crate::deploy::{self, Deployed, Deployment, DeploymentStats, Rollout, Supervisor};
 #[cfg(feature = "registry")]
 use crate::registry::{PullEvent, PushEvent, Registry, RegistryOptions};
 use crate::store::StoredImage;
@@ -214,6 +214,22 @@ impl Engine {
         deploy::list(&self.services)
     }
 
+    /// What all deployments use and do now; [`metrics`](crate::metrics) writes it for Prometheus.
+    ///
+    /// # Errors
+    /// As [`Deployed::stats`].
+    pub fn deployment_stats(&self) -> Result<Vec<DeploymentStats>> {
+        let mut all = Vec::new();
+        for deployed in self.deployments()? {
+            match deployed.stats() {
+                // Removed since the list was read.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                stats => all.push(stats?),
+            }
+        }
+        Ok(all)
+    }
+
     /// Goes on with what was cut off: rebuilds the network's rules where they are gone, and returns a rollout for every
     /// deployment; one of a deployment with nothing left to do ends at once.
     ///
@@ -254,6 +270,15 @@ impl Engine {
     pub fn volumes(&self) -> Result<Vec<Volume>> {
         let names = volume::list(&self.services.store)?;
         Ok(names.into_iter().map(|name| self.services.volume(name)).collect())
+    }
+
+    /// The logs of the containers that `choose` picks, as one in the order of time; with
+    /// [`follow`](MergedLogs::follow) also of those that are made later, so that it never ends by itself.
+    pub fn logs(&self, mut choose: impl FnMut(&Container) -> bool + Send + 'static) -> MergedLogs {
+        let (engine, directory) = (self.clone(), self.services.containers());
+        MergedLogs::new([]).discover(directory, move || {
+            Ok(Some(engine.containers()?.into_iter().filter(|container| choose(container)).collect()))
+        })
     }
 
     /// Removes what no image, no container and no running work leads to.

@@ -1,5 +1,6 @@
 //! A detached container, from any process.
 
+use super::assembly::Holdings;
 use super::attached::read_holdings;
 use super::detach::pin_name;
 use super::directory::{Directory, find_name};
@@ -9,7 +10,7 @@ use super::log::Logs;
 use super::published::Published;
 use super::services::Services;
 use super::specification::{ReplicaOf, Specification};
-use crate::cgroup::{Cgroup, CpuStats, IoStats, MemoryStats, PidsStats, Pressure};
+use crate::cgroup::{Cgroup, CpuStats, IoStats, MemoryStats, PidsStats, Pressure, ProcessorWait};
 use crate::error::{Context, During};
 use crate::kernel::PidFd;
 use crate::network::{NetworkStats, PublishedPort};
@@ -323,9 +324,7 @@ impl Container {
     /// `NotFound` once it has ended, `Unsupported` where it has no control group.
     pub fn stats(&self) -> Result<ContainerStats> {
         let holdings = read_holdings(self.directory.path()).unwrap_or_default();
-        let group = holdings.cgroup.as_ref().map(Cgroup::open).ok_or_else(|| {
-            Error::new(ErrorKind::Unsupported, format!("container {} has no control group", self.shown()))
-        })?;
+        let group = self.group(&holdings)?;
         let stats = group.stats().context(|| format!("statistics of container {}", self.shown()))?;
         let network = match &holdings.attachment {
             Some(record) => self.services.networks.stats(record)?,
@@ -338,6 +337,22 @@ impl Container {
             io: stats.io,
             pressure: stats.pressure,
             network,
+        })
+    }
+
+    /// How long its threads have waited for a processor; see [`Cgroup::processor_wait`].
+    ///
+    /// # Errors
+    /// As [`stats`](Self::stats).
+    pub fn processor_wait(&self) -> Result<Option<ProcessorWait>> {
+        let holdings = read_holdings(self.directory.path()).unwrap_or_default();
+        let waits = self.group(&holdings)?.processor_wait();
+        waits.context(|| format!("statistics of container {}", self.shown()))
+    }
+
+    fn group(&self, holdings: &Holdings) -> Result<Cgroup> {
+        holdings.cgroup.as_ref().map(Cgroup::open).ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, format!("container {} has no control group", self.shown()))
         })
     }
 

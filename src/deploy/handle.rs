@@ -7,8 +7,9 @@ use super::rollout::Rollout;
 use super::runner::Runner;
 use super::specification::Deployment;
 use super::status::{DeploymentStatus, RevisionInfo};
+use super::watch::{DeploymentStats, ReplicaStats};
 use super::{admission, balancing, check, clock, status};
-use crate::container::{Container, Services};
+use crate::container::{Container, MergedLogs, Services};
 use crate::error::Context;
 use crate::value::{Name, Reference};
 use crate::{Error, ErrorKind, Result};
@@ -186,6 +187,39 @@ impl Deployed {
     /// What reading the root reports.
     pub fn replicas(&self) -> Result<Vec<Container>> {
         status::replicas(&self.services, self.name())
+    }
+
+    /// What its replicas use and do now.
+    ///
+    /// # Errors
+    /// As [`status`](Self::status), and what the control groups refuse.
+    pub fn stats(&self) -> Result<DeploymentStats> {
+        let status = self.status()?;
+        let mut stats = DeploymentStats::new(self.name().as_str(), status.revision, status.wanted);
+        for replica in status.replicas {
+            let container = match Container::open(&self.services, &replica.id) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                container => container?,
+            };
+            let mut sample = ReplicaStats::new(&container, replica.revision);
+            sample.look(&container)?;
+            (sample.restarts, sample.health, sample.in_traffic) =
+                (replica.restarts, replica.health, replica.in_traffic);
+            sample.connections = Some(replica.connections);
+            stats.replicas.push(sample);
+        }
+        Ok(stats)
+    }
+
+    /// What its replicas have written, as one in the order of time; with [`follow`](MergedLogs::follow) also those that
+    /// are started later, until the deployment is removed.
+    pub fn logs(&self) -> MergedLogs {
+        let (services, directory) = (self.services.clone(), self.directory.clone());
+        MergedLogs::new([]).discover(services.containers(), move || match directory.record()? {
+            Some(_) => status::replicas(&services, directory.name()).map(Some),
+            // It was removed: no more will come.
+            None => Ok(None),
+        })
     }
 
     /// Goes back (or forward) to a revision on record, as a rollout with that revision's rules; the image is the one it

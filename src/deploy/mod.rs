@@ -18,6 +18,7 @@ mod status;
 mod stop;
 mod supervise;
 mod volumes;
+mod wait;
 mod watch;
 
 pub use autoscale::Autoscale;
@@ -29,3 +30,4 @@ pub use rollout::Rollout;
 pub use specification::{Deployment, Guard, OnFailure, Request, Rolling, Strategy};
 pub use status::{DeploymentStage, DeploymentStatus, ReplicaStatus, RevisionInfo};
 pub use supervise::Supervisor;
+pub use watch::{DeploymentStats, DeploymentTotals, Rates, ReplicaStats, Stalls, TimeShares, metrics};

@@ -3,7 +3,7 @@
 use super::controller::model::Stage;
 use super::event::{Outcome, RolloutEvent};
 use super::runner::{Look, Runner};
-use super::watch::Watch;
+use super::wait::Watch;
 use crate::value::Name;
 use crate::{Error, ErrorKind, Result};
 use std::collections::VecDeque;

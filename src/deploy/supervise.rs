@@ -2,7 +2,7 @@
 
 use super::handle::{Deployed, list};
 use super::runner::Look;
-use super::watch::Watch;
+use super::wait::Watch;
 use crate::container::{Container, Services};
 use crate::error::During;
 use crate::{ErrorKind, Result};
