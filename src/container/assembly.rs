@@ -5,7 +5,7 @@ use super::specification::{Mount, Specification};
 use crate::cgroup::{Cgroup, CgroupRecord, Unenforced};
 use crate::error::During;
 use crate::isolate::{CapabilitySet, Root};
-use crate::network::{AttachmentRecord, HeldPorts, Network, NetworkNamespace, PublishedPort, files};
+use crate::network::{AttachmentRecord, HeldPorts, Joining, Network, NetworkNamespace, PublishedPort, files};
 use crate::sandbox::{NetworkMode, Sandbox, Seccomp};
 use crate::store::MergedView;
 use crate::value::{ContainerId, Memory};
@@ -106,7 +106,8 @@ impl Assembly {
             return Err(needs_root("the bridge network", "use Network::None or Network::Host"));
         }
         let namespace = NetworkNamespace::create()?;
-        let attachment = self.services.networks.attach(&namespace, &specification.id, &specification.ports)?;
+        let joining = Joining { ports: &specification.ports, ..Joining::default() };
+        let attachment = self.services.networks.attach(&namespace, &specification.id, &joining)?;
         self.holdings.attachment = Some(attachment.record);
         self.address = Some(attachment.address);
         self.gateway = Some(attachment.gateway);
@@ -131,8 +132,13 @@ impl Assembly {
         let network = specification.network;
         // The name under which podman's containers find their host.
         let host = self.gateway.map(|gateway| (IpAddr::V4(gateway), "host.containers.internal".to_owned()));
+        let hosts = files::hosts(&specification.hostname, self.address, host.as_slice());
+        let path = directory.join("hosts");
+        match &self.holdings.attachment {
+            Some(record) => self.services.networks.write_hosts(record, &path, &hosts)?,
+            None => fs::write(&path, hosts).during(|| format!("write {}", path.display()))?,
+        }
         let texts = [
-            ("hosts", files::hosts(&specification.hostname, self.address, host.as_slice())),
             ("hostname", files::hostname(&specification.hostname)),
             ("resolv.conf", files::resolv_conf(&files::host_resolv_conf(), network)),
         ];

@@ -3,7 +3,7 @@
 use super::specification::Deployment;
 use crate::Result;
 use crate::container::{Container, Services};
-use crate::network::{HeldPorts, ServiceMember, ServiceRecord, ServiceSpecification};
+use crate::network::{HeldPorts, ServiceMember, ServiceRecord, ServiceSpecification, service_ports_held};
 use crate::value::Name;
 use std::net::Ipv4Addr;
 
@@ -59,13 +59,13 @@ pub(crate) fn connections(services: &Services, addresses: &[Ipv4Addr]) -> Result
     if addresses.is_empty() {
         return Ok(Vec::new());
     }
-    services.networks.connections(addresses)
+    services.networks.connections_of(addresses)
 }
 
 /// Sockets that keep the service's ports of the host from being taken, for a replica to hold as long as it lives.
 pub(crate) fn held_ports(services: &Services, name: &Name) -> Result<HeldPorts> {
     match services.networks.service(name)? {
-        Some(service) => services.networks.held_ports_of(&service),
+        Some(service) => service_ports_held(&service),
         None => Ok(HeldPorts::default()),
     }
 }

@@ -28,7 +28,8 @@ impl Engine {
 
     fn start(&self, ports: &[PublishedPort]) -> Container {
         let namespace = NetworkNamespace::create().unwrap();
-        let attachment = self.networks.attach(&namespace, &ContainerId::random().unwrap(), ports).unwrap();
+        let joining = Joining { ports, ..Joining::default() };
+        let attachment = self.networks.attach(&namespace, &ContainerId::random().unwrap(), &joining).unwrap();
         Container { namespace, attachment }
     }
 
