@@ -2,6 +2,7 @@
 
 use super::assembly::{Assembly, Holdings, root_of};
 use super::attached::write_holdings;
+use super::care;
 use super::directory::{Directory, NewDirectory};
 use super::handle::Container;
 use super::services::Services;
@@ -96,9 +97,9 @@ fn run(
     let mut held = assembly.held()?;
     held.extend(ports.duplicates()?);
     held.push(lock.into());
-    let farewell = match &assembly.holdings().attachment {
-        Some(record) => crate::network::undo_message(record)?,
-        None => Vec::new(),
+    let (farewell, (ready, unready)) = match &assembly.holdings().attachment {
+        Some(record) => (crate::network::undo_message(record)?, crate::network::readiness_messages(record)?),
+        None => Default::default(),
     };
     let task = KeeperTask {
         streams: [stdout.into(), stderr.into()],
@@ -114,6 +115,9 @@ fn run(
         held,
         remove: group.map(|group| group.directories()).unwrap_or_default(),
         farewell,
+        ready,
+        unready,
+        care: care::task(specification, assembly.address)?,
     };
     sandbox.detach(task)?;
     assembly.hand_over();

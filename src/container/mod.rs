@@ -3,6 +3,7 @@
 mod assembly;
 mod attached;
 mod builder;
+mod care;
 mod detach;
 mod directory;
 mod exit;
