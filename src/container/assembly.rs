@@ -5,7 +5,9 @@ use super::specification::{Mount, Specification};
 use crate::cgroup::{Cgroup, CgroupRecord, Unenforced};
 use crate::error::During;
 use crate::isolate::{CapabilitySet, Root};
-use crate::network::{AttachmentRecord, HeldPorts, Joining, Network, NetworkNamespace, PublishedPort, files};
+use crate::network::{
+    AttachmentRecord, HeldPorts, Joining, Membership, Network, NetworkNamespace, PublishedPort, files,
+};
 use crate::sandbox::{NetworkMode, Sandbox, Seccomp};
 use crate::store::MergedView;
 use crate::value::{ContainerId, Memory};
@@ -106,7 +108,12 @@ impl Assembly {
             return Err(needs_root("the bridge network", "use Network::None or Network::Host"));
         }
         let namespace = NetworkNamespace::create()?;
-        let joining = Joining { ports: &specification.ports, ..Joining::default() };
+        let membership = match (&specification.replica, &specification.health) {
+            (None, _) => Membership::None,
+            (Some(_), None) => Membership::Ready,
+            (Some(_), Some(_)) => Membership::Awaited,
+        };
+        let joining = Joining { ports: &specification.ports, membership, ..Joining::default() };
         let attachment = self.services.networks.attach(&namespace, &specification.id, &joining)?;
         self.holdings.attachment = Some(attachment.record);
         self.address = Some(attachment.address);

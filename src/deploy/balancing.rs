@@ -72,5 +72,7 @@ pub(crate) fn held_ports(services: &Services, name: &Name) -> Result<HeldPorts> 
 
 /// Removes the service with its address, its rules and its name.
 pub(crate) fn remove(services: &Services, name: &Name) -> Result<()> {
-    services.networks.remove_service(name)
+    services.networks.remove_service(name)?;
+    // The last service may be the last that the network was for.
+    services.networks.remove_unused().map(drop)
 }

@@ -103,7 +103,11 @@ mod tests {
 
     fn members(weights: &[u32]) -> Vec<ServiceMember> {
         let address = |index: usize| Ipv4Addr::new(10, 77, 0, 2 + index as u8);
-        weights.iter().enumerate().map(|(index, weight)| ServiceMember { address: address(index), weight: *weight }).collect()
+        weights
+            .iter()
+            .enumerate()
+            .map(|(index, weight)| ServiceMember { address: address(index), weight: *weight })
+            .collect()
     }
 
     fn shares(slots: &[Ipv4Addr]) -> BTreeMap<Ipv4Addr, usize> {
