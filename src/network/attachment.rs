@@ -174,7 +174,8 @@ impl Networks {
             networks: joining.networks.to_vec(),
             hosts: None,
         };
-        let (record, before) = leases.take(definition.subnet, make, |interface| Ok(route.link(interface)?.is_some()))?;
+        let (record, before) =
+            leases.take(definition.subnet, make, |interface| Ok(route.link(interface)?.is_some()))?;
         if let Err(error) = begin(&definition, &record, before.as_ref()) {
             let _ = leases.give_back(&record);
             return Err(error);

@@ -1,8 +1,8 @@
 //! Connections the kernel remembers.
 
 use super::conversation::Conversation;
-use super::publish::PublishedPort;
 use super::message::{Message, Reply, attributes, malformed, u32_at};
+use super::publish::PublishedPort;
 use crate::Result;
 use crate::kernel::NetlinkFamily;
 use crate::value::Protocol;

@@ -30,5 +30,7 @@ pub(super) fn remove_durably(path: &Path) -> Result<()> {
 
 fn synchronise_parent(path: &Path) -> Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    File::open(directory).and_then(|directory| directory.sync_all()).during(|| format!("synchronise {}", directory.display()))
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .during(|| format!("synchronise {}", directory.display()))
 }

@@ -57,8 +57,11 @@ impl<'a> Table<'a> {
 
     /// Whether the kernel has the table. A host's `nft flush ruleset` takes it away.
     pub(crate) fn exists(&mut self) -> Result<bool> {
-        let found =
-            self.conversation.find(batch::question(Question::Table, libc::NLM_F_ACK, self.name), "look up the packet filter's table", |_| Ok(()));
+        let found = self.conversation.find(
+            batch::question(Question::Table, libc::NLM_F_ACK, self.name),
+            "look up the packet filter's table",
+            |_| Ok(()),
+        );
         match found {
             Ok(found) => Ok(found.is_some()),
             Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => {
@@ -165,8 +168,9 @@ impl<'a> Table<'a> {
     fn elements_of(&mut self, set: &str) -> Result<BTreeSet<Element>> {
         let mut request = batch::question(Question::Elements, libc::NLM_F_DUMP, self.name);
         request.text(2, set);
-        let lists =
-            self.conversation.dump(&request, "list a set of the packet filter", |reply| read_elements(reply).map(Some))?;
+        let lists = self
+            .conversation
+            .dump(&request, "list a set of the packet filter", |reply| read_elements(reply).map(Some))?;
         Ok(lists.into_iter().flatten().collect())
     }
 

@@ -74,7 +74,9 @@ impl Rule<'_> {
         const RESULT_INTERFACE: u32 = 1;
         const BY_SOURCE_AND_INTERFACE: u32 = 1 | 1 << 3;
         self.expression("fib", |data| {
-            data.network_number(1, REGISTER).network_number(2, RESULT_INTERFACE).network_number(3, BY_SOURCE_AND_INTERFACE);
+            data.network_number(1, REGISTER)
+                .network_number(2, RESULT_INTERFACE)
+                .network_number(3, BY_SOURCE_AND_INTERFACE);
         })
         .compare(true, &[0; 4])
     }

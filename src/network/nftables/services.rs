@@ -162,8 +162,7 @@ impl Table<'_> {
 
 fn stable_addresses(all: &[ServiceRules]) -> BTreeSet<Element> {
     let of = |rules: &ServiceRules| -> Vec<Element> {
-        let element =
-            |port: &Port| Element::chain(Some(rules.address), port.protocol, port.number, rules.chain(*port));
+        let element = |port: &Port| Element::chain(Some(rules.address), port.protocol, port.number, rules.chain(*port));
         rules.ports.iter().map(element).collect()
     };
     all.iter().flat_map(of).collect()

@@ -88,8 +88,7 @@ impl Networks {
         let (definition, _) = bridge::ensure(&self.definition(), &mut route, &self.leases()?, &store)?;
         let before = store.get(name)?.ok_or_else(|| no_service(name))?;
         check_members(definition.subnet, members)?;
-        let record =
-            ServiceRecord { members: members.to_vec(), generation: before.generation + 1, ..before.clone() };
+        let record = ServiceRecord { members: members.to_vec(), generation: before.generation + 1, ..before.clone() };
         if record.members != before.members {
             store.save(&record)?;
         }
@@ -253,12 +252,14 @@ fn check_members(subnet: Subnet, members: &[ServiceMember]) -> Result<()> {
 fn free_address(subnet: Subnet, name: &Name, others: &[ServiceRecord]) -> Result<Ipv4Addr> {
     let capacity = subnet.service_capacity();
     let start = name.as_str().bytes().fold(0, |hash, byte| slots::mix(hash ^ u64::from(byte)));
-    let candidates = (0..u64::from(capacity)).map(|step| {
-        subnet.service(((start % u64::from(capacity) + step) % u64::from(capacity)) as u32)
-    });
+    let candidates = (0..u64::from(capacity))
+        .map(|step| subnet.service(((start % u64::from(capacity) + step) % u64::from(capacity)) as u32));
     let taken: BTreeSet<Ipv4Addr> = others.iter().map(|record| record.address).collect();
     candidates.into_iter().find(|address| !taken.contains(address)).ok_or_else(|| {
-        Error::new(ErrorKind::ResourceExhausted, format!("every one of the {capacity} addresses for services is in use"))
+        Error::new(
+            ErrorKind::ResourceExhausted,
+            format!("every one of the {capacity} addresses for services is in use"),
+        )
     })
 }
 

@@ -38,11 +38,11 @@ pub(in crate::network) fn check_free(ports: &[PublishedPort], services: &[Servic
     for port in ports {
         for service in services {
             if service.specification.published.iter().any(|other| overlap(other, port)) {
-                return Err(Error::new(
-                    ErrorKind::InUse,
-                    format!("publish {port}: port {} is taken", port.host_port),
-                )
-                .hint(format!("the service {} publishes it; choose another host port", service.specification.name.as_str())));
+                return Err(Error::new(ErrorKind::InUse, format!("publish {port}: port {} is taken", port.host_port))
+                    .hint(format!(
+                        "the service {} publishes it; choose another host port",
+                        service.specification.name.as_str()
+                    )));
             }
         }
     }

@@ -56,8 +56,7 @@ impl ServiceStore {
             Error::new(ErrorKind::Corrupt, format!("{} is damaged or of another version", path.display()))
                 .hint("remove the file and make the service again")
         };
-        let record: ServiceRecord =
-            serde_json::from_slice(&bytes).map_err(|error| damaged().source_error(error))?;
+        let record: ServiceRecord = serde_json::from_slice(&bytes).map_err(|error| damaged().source_error(error))?;
         if record.version != VERSION || record.specification.name != *name {
             return Err(damaged());
         }
