@@ -4,8 +4,8 @@ use super::super::bridge::group_of;
 use super::super::message::Message;
 use super::super::subnet::Subnet;
 use super::batch::{Batch, Change, Needs, message};
-use super::element::{Element, Target};
-use super::rule::{Rule, value};
+use super::element::{Element, NFT_GOTO, NFT_JUMP, Target};
+use super::rule::{Rule, value, verdict};
 use std::net::Ipv4Addr;
 
 /// The map for ports published on one address.
@@ -276,7 +276,6 @@ pub(super) fn elements<'a>(
     some: impl IntoIterator<Item = &'a Element>,
 ) -> Message {
     const NFTA_LIST_ELEM: u16 = 1;
-    const NFT_GOTO: i32 = -4;
     let mut message = message(change, flags);
     message.text(1, table).text(2, set).nest(3, |elements| {
         for one in some {
@@ -286,13 +285,8 @@ pub(super) fn elements<'a>(
                     _ if change == Change::DeleteElement => {}
                     Target::None => {}
                     Target::Value(bytes) => value(element, 2, bytes),
-                    Target::Chain(chain) => {
-                        element.nest(2, |data| {
-                            data.nest(2, |verdict| {
-                                verdict.network_number(1, NFT_GOTO as u32).text(2, chain);
-                            });
-                        });
-                    }
+                    Target::Chain(chain) => verdict(element, NFT_GOTO, chain),
+                    Target::Subchain(chain) => verdict(element, NFT_JUMP, chain),
                 }
             });
         }

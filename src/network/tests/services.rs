@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::value::Name;
+use std::io::{BufRead, BufReader};
 
 /// A server in a container that answers every connection with the address of the container and that of the client,
 /// until it is dropped.
@@ -22,7 +23,11 @@ impl Server {
                     [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(&listener), nix::poll::PollFlags::POLLIN)];
                 nix::poll::poll(&mut ready, 20u16).unwrap();
                 while let Ok((mut stream, peer)) = listener.accept() {
-                    let _ = stream.write_all(format!("{name} {}", peer.ip()).as_bytes());
+                    stream.set_nonblocking(false).unwrap();
+                    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                    let _ = stream.write_all(format!("{name} {}\n", peer.ip()).as_bytes());
+                    // The client closes first: a port that waits here for late packets would refuse its next user.
+                    let _ = stream.read(&mut [0]);
                 }
             }
         });
@@ -56,8 +61,15 @@ pub(super) fn equal(containers: &[&Container]) -> Vec<ServiceMember> {
 
 /// Who answered, and whom it saw as the client.
 pub(super) fn asked(address: impl Into<IpAddr>, port: u16) -> (String, String) {
-    let answer = ask(address, port);
-    let (server, client) = answer.split_once(' ').unwrap_or_else(|| panic!("answer {answer:?}"));
+    let stream = TcpStream::connect_timeout(&SocketAddr::new(address.into(), port), PATIENCE).unwrap();
+    read_answer(stream)
+}
+
+pub(super) fn read_answer(stream: TcpStream) -> (String, String) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    let (server, client) = answer.trim_end().split_once(' ').unwrap_or_else(|| panic!("answer {answer:?}"));
     (server.to_owned(), client.to_owned())
 }
 
