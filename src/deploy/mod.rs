@@ -2,6 +2,8 @@
 
 mod autoscale;
 pub(crate) mod controller;
+#[cfg(test)]
+mod simulation;
 pub(crate) mod specification;
 
 pub use autoscale::Autoscale;
