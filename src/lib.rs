@@ -115,9 +115,13 @@ mod volume;
 pub use build::{BuildBuilder, BuildEvent, Image, ImageBuilder};
 pub use container::{
     Chunk, Container, ContainerBuilder, ContainerExit, ContainerState, ContainerStats, Health, HealthReport,
-    HealthState, HealthTest, LogLine, LogOptions, Logs, Output, Restart, RestartCondition,
+    HealthState, HealthTest, LogLine, LogOptions, Logs, MergedLine, MergedLogs, Output, Restart, RestartCondition,
 };
-pub use deploy::{Autoscale, Deployment, Guard, OnFailure, Request, Rolling, Strategy};
+pub use deploy::{
+    Autoscale, Deployed, Deployment, DeploymentStage, DeploymentStats, DeploymentStatus, DeploymentTotals, Guard,
+    HistoryEntry, OnFailure, Outcome, Rates, ReplicaStats, ReplicaStatus, Request, RevisionInfo, Rolling, Rollout,
+    RolloutEvent, RolloutFailure, Stalls, Strategy, Supervisor, TimeShares, metrics,
+};
 pub use engine::{Collected, Engine, EngineOptions, ImageName};
 pub use error::{Error, ErrorKind, Result};
 pub use isolate::seccomp;

@@ -5,7 +5,9 @@ use super::specification::{Mount, Specification};
 use crate::cgroup::{Cgroup, CgroupRecord, Unenforced};
 use crate::error::During;
 use crate::isolate::{CapabilitySet, Root};
-use crate::network::{AttachmentRecord, HeldPorts, Network, NetworkNamespace, PublishedPort, files};
+use crate::network::{
+    AttachmentRecord, HeldPorts, Joining, Membership, Network, NetworkNamespace, PublishedPort, files,
+};
 use crate::sandbox::{NetworkMode, Sandbox, Seccomp};
 use crate::store::MergedView;
 use crate::value::{ContainerId, Memory};
@@ -14,7 +16,7 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -106,7 +108,13 @@ impl Assembly {
             return Err(needs_root("the bridge network", "use Network::None or Network::Host"));
         }
         let namespace = NetworkNamespace::create()?;
-        let attachment = self.services.networks.attach(&namespace, &specification.id, &specification.ports)?;
+        let membership = match (&specification.replica, &specification.health) {
+            (None, _) => Membership::None,
+            (Some(_), None) => Membership::Ready,
+            (Some(_), Some(_)) => Membership::Awaited,
+        };
+        let joining = Joining { ports: &specification.ports, membership, ..Joining::default() };
+        let attachment = self.services.networks.attach(&namespace, &specification.id, &joining)?;
         self.holdings.attachment = Some(attachment.record);
         self.address = Some(attachment.address);
         self.gateway = Some(attachment.gateway);
@@ -131,8 +139,13 @@ impl Assembly {
         let network = specification.network;
         // The name under which podman's containers find their host.
         let host = self.gateway.map(|gateway| (IpAddr::V4(gateway), "host.containers.internal".to_owned()));
+        let hosts = files::hosts(&specification.hostname, self.address, host.as_slice());
+        let path = directory.join("hosts");
+        match &self.holdings.attachment {
+            Some(record) => self.services.networks.write_hosts(record, &path, &hosts)?,
+            None => fs::write(&path, hosts).during(|| format!("write {}", path.display()))?,
+        }
         let texts = [
-            ("hosts", files::hosts(&specification.hostname, self.address, host.as_slice())),
             ("hostname", files::hostname(&specification.hostname)),
             ("resolv.conf", files::resolv_conf(&files::host_resolv_conf(), network)),
         ];
@@ -199,12 +212,11 @@ impl Assembly {
 
     /// What holds the ports and the volumes, duplicated for a keeper.
     pub(crate) fn held(&self) -> Result<Vec<OwnedFd>> {
-        let volumes = self.volumes.iter().map(|volume| volume.held.as_fd());
-        self.held_ports
-            .descriptors()
-            .chain(volumes)
-            .map(|descriptor| descriptor.try_clone_to_owned().during(|| "duplicate a held port or volume"))
-            .collect()
+        let mut held = self.held_ports.duplicates()?;
+        for volume in &self.volumes {
+            held.push(volume.held.try_clone().during(|| "duplicate a held volume")?);
+        }
+        Ok(held)
     }
 
     /// Gives everything back now, and says what could not be.

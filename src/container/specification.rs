@@ -1,5 +1,7 @@
 //! A container's complete description: everything that its image left open is decided.
 
+use super::health::Health;
+use super::restart::Restart;
 use crate::cgroup::{Limits, Policy};
 use crate::error::Context;
 use crate::network::{Network, PublishedPort};
@@ -40,7 +42,24 @@ pub(crate) struct Specification {
     pub(crate) stop_signal: i32,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) log: LogOptions,
+    /// How it is asked whether it works.
+    #[serde(default)]
+    pub(crate) health: Option<Health>,
+    /// When its keeper starts it again.
+    #[serde(default)]
+    pub(crate) restart: Restart,
     pub(crate) created: Timestamp,
+    /// What it is a replica of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replica: Option<ReplicaOf>,
+}
+
+/// The place of a container in a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReplicaOf {
+    pub(crate) deployment: Name,
+    pub(crate) revision: u32,
+    pub(crate) place: u32,
 }
 
 /// Something of the host's in the container, or memory.

@@ -1,6 +1,7 @@
 //! Whole containers, attached and detached, in stores and networks of their own. They need root and a static busybox.
 
 mod hostile;
+mod merged;
 mod network;
 mod volumes;
 
