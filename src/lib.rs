@@ -89,6 +89,7 @@
 mod archive;
 mod build;
 pub mod cgroup;
+mod compose;
 mod container;
 mod deploy;
 mod engine;
