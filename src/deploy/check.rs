@@ -22,6 +22,9 @@ pub(crate) fn check(deployment: &Deployment) -> Result<Name> {
     if deployment.name.len() > LONGEST_NAME {
         problems.add("name", format!("{:?} is longer than {LONGEST_NAME} characters", deployment.name));
     }
+    if let Some(alias) = &deployment.alias {
+        problems.take("alias", alias.parse::<Name>());
+    }
     problems.take("image", deployment.image.parse::<Reference>());
     if deployment.replicas > MOST_REPLICAS {
         problems.add("replicas", format!("{} is more than {MOST_REPLICAS}", deployment.replicas));
