@@ -9,7 +9,7 @@ use super::tree::text_of;
 use crate::cgroup::{Limits, Policy};
 use crate::container::{Chunk, LogOptions, Mount, Services, Specification, run_in, user};
 use crate::launch::ExitStatus;
-use crate::network::Network;
+use crate::network::{Membership, Network};
 use crate::store::Snapshot;
 use crate::value::{ContainerId, EnvVar, User};
 use crate::{Error, ErrorKind, Result, Timestamp};
@@ -92,6 +92,9 @@ fn specification(
         policy: Policy::Strict,
         network,
         ports: Vec::new(),
+        networks: Vec::new(),
+        service: None,
+        membership: Membership::None,
         mounts,
         init: true,
         read_only: false,

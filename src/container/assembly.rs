@@ -5,7 +5,9 @@ use super::specification::{Mount, Specification};
 use crate::cgroup::{Cgroup, CgroupRecord, Unenforced};
 use crate::error::During;
 use crate::isolate::{CapabilitySet, Root};
-use crate::network::{AttachmentRecord, HeldPorts, Joining, Network, NetworkNamespace, PublishedPort, files};
+use crate::network::{
+    AttachmentRecord, HeldPorts, Joining, Network, NetworkNamespace, PublishedPort, files, service_ports_held,
+};
 use crate::sandbox::{NetworkMode, Sandbox, Seccomp};
 use crate::value::{ContainerId, Memory};
 use crate::{Error, Result};
@@ -89,6 +91,9 @@ impl Assembly {
         }
         if specification.network == Network::Bridge {
             assembly.attach(specification, note)?;
+        } else if !specification.networks.is_empty() || specification.service.is_some() {
+            return Err(Error::invalid("networks have names on the bridge alone")
+                .hint("leave the network as it is by default, Network::Bridge"));
         } else if !specification.ports.is_empty() {
             return Err(Error::invalid("ports can be published on the bridge network alone")
                 .hint("with the host's network the container's ports are the host's"));
@@ -101,13 +106,23 @@ impl Assembly {
             return Err(needs_root("the bridge network", "use Network::None or Network::Host"));
         }
         let namespace = NetworkNamespace::create()?;
-        let joining = Joining { ports: &specification.ports, ..Joining::default() };
-        let attachment = self.services.networks.attach(&namespace, &specification.id, &joining)?;
+        let networks = &self.services.networks;
+        let joining = Joining {
+            ports: &specification.ports,
+            networks: &specification.networks,
+            membership: specification.membership,
+        };
+        let shared = match &specification.service {
+            Some(name) => service_ports_held(&networks.demand_service(name)?)?,
+            None => HeldPorts::default(),
+        };
+        let attachment = networks.attach(&namespace, &specification.id, &joining)?;
         self.holdings.attachment = Some(attachment.record);
         self.address = Some(attachment.address);
         self.gateway = Some(attachment.gateway);
         self.ports = attachment.ports;
         self.held_ports = attachment.held;
+        self.held_ports.append(shared);
         self.network = Some(namespace.into_fd());
         note(&self.holdings)
     }

@@ -8,7 +8,7 @@ use super::user;
 use super::{detach, output};
 use crate::cgroup::{Limits, Policy};
 use crate::isolate::CapabilitySet;
-use crate::network::{Network, PublishedPort};
+use crate::network::{Membership, Network, PublishedPort};
 use crate::spec::RunConfig;
 use crate::store::{Snapshot, StoredImage};
 use crate::value::{ContainerId, EnvVar, Memory, Name, Port, Timestamp, User};
@@ -38,6 +38,9 @@ pub struct ContainerBuilder {
     policy: Policy,
     network: Network,
     ports: Vec<PublishedPort>,
+    networks: Vec<String>,
+    service: Option<Name>,
+    membership: Membership,
     mounts: Vec<Mount>,
     init: bool,
     read_only: bool,
@@ -65,6 +68,9 @@ impl ContainerBuilder {
             policy: Policy::Strict,
             network: Network::default(),
             ports: Vec::new(),
+            networks: Vec::new(),
+            service: None,
+            membership: Membership::None,
             mounts: Vec::new(),
             init: true,
             read_only: false,
@@ -144,6 +150,22 @@ impl ContainerBuilder {
     #[must_use]
     pub fn network(mut self, network: Network) -> Self {
         self.network = network;
+        self
+    }
+
+    /// Puts it into a network of this name on the bridge, in place of `default`; may be called again for further ones.
+    /// Containers reach each other, and services, if they have a network in common. See [`Name`] for the form.
+    #[must_use]
+    pub fn join(mut self, network: impl Into<String>) -> Self {
+        self.networks.push(network.into());
+        self
+    }
+
+    /// Makes it a member of `service`, whose ports of the host it holds while it lives.
+    #[must_use]
+    pub(crate) fn member_of(mut self, service: Name, membership: Membership) -> Self {
+        self.service = Some(service);
+        self.membership = membership;
         self
     }
 
@@ -308,6 +330,9 @@ impl ContainerBuilder {
             policy: self.policy,
             network: self.network,
             ports: self.ports,
+            networks: self.networks.iter().map(|name| name.parse()).collect::<Result<_>>()?,
+            service: self.service,
+            membership: self.membership,
             mounts: self.mounts,
             init: self.init,
             read_only: self.read_only,

@@ -1,7 +1,7 @@
 //! A container's complete description: everything that its image left open is decided.
 
 use crate::cgroup::{Limits, Policy};
-use crate::network::{Network, PublishedPort};
+use crate::network::{Membership, Network, PublishedPort};
 use crate::value::{ContainerId, Digest, EnvVar, Name, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,6 +28,14 @@ pub(crate) struct Specification {
     pub(crate) policy: Policy,
     pub(crate) network: Network,
     pub(crate) ports: Vec<PublishedPort>,
+    /// The networks on the bridge that it belongs to; none is `default` alone.
+    #[serde(default)]
+    pub(crate) networks: Vec<Name>,
+    /// The service that it is a member of: it holds the service's ports of the host while it lives.
+    #[serde(default)]
+    pub(crate) service: Option<Name>,
+    #[serde(default)]
+    pub(crate) membership: Membership,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) init: bool,
     pub(crate) read_only: bool,

@@ -32,6 +32,9 @@ pub(crate) struct ServiceSpecification {
     /// Ports of the host that lead to a port of a member.
     pub(crate) published: Vec<PublishedPort>,
     pub(crate) balance: Balance,
+    /// The networks whose containers find it; none is `default` alone.
+    #[serde(default)]
+    pub(crate) networks: Vec<Name>,
 }
 
 /// A service as it is: with its address, and with the numbers that the kernel chose for host port 0.
