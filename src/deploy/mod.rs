@@ -18,7 +18,6 @@ mod simulation;
 pub(crate) mod specification;
 mod status;
 mod stop;
-mod stubs;
 mod supervise;
 mod volumes;
 mod wait;

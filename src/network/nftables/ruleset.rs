@@ -79,6 +79,13 @@ const LOST: Chain = ("lost", "filter", 4, 0);
 const POSTROUTING: Chain = ("postrouting", "nat", 4, 100);
 const FORWARD: Chain = ("forward", "filter", 2, 0);
 
+const CHAINS: [Chain; 8] = [GUARD, REFUSALS, PREROUTING, OUTPUT, REDIRECTS, LOST, POSTROUTING, FORWARD];
+
+/// Whether the chain is one that every table has.
+pub(super) fn is_base(chain: &str) -> bool {
+    CHAINS.iter().any(|(name, ..)| *name == chain)
+}
+
 /// Appends the whole table `name`; what a table of that name held before is gone in the same transaction.
 pub(super) fn append(batch: &mut Batch, name: &str, subnet: Subnet) {
     batch.push(new_table(name), "create the packet filter's table", TABLE);
@@ -87,7 +94,7 @@ pub(super) fn append(batch: &mut Batch, name: &str, subnet: Subnet) {
     for (id, (set, key, leads)) in (1..).zip(SETS) {
         batch.push(new_set(name, set, id, key, leads), "create a set of the packet filter", TABLE);
     }
-    for chain in [GUARD, REFUSALS, PREROUTING, OUTPUT, REDIRECTS, LOST, POSTROUTING, FORWARD] {
+    for chain in CHAINS {
         let needs = if chain.1 == "nat" { NAT } else { TABLE };
         batch.push(new_base_chain(name, chain), "create a chain of the packet filter", needs);
     }

@@ -245,7 +245,7 @@ fn members_with_themselves(all: &[ServiceRules]) -> BTreeSet<Element> {
 }
 
 /// Whether a chain is one of a service.
-pub(super) fn is_ours(chain: &str) -> bool {
+fn is_ours(chain: &str) -> bool {
     let number = chain.strip_prefix("svc").and_then(|rest| rest.split('-').next());
     number.is_some_and(|number| number.parse::<u32>().is_ok())
 }
