@@ -58,9 +58,7 @@ impl Course {
     fn new(seed: u64, loud: bool) -> Course {
         let mut random = Random::new(seed);
         let goal = random_goal(&mut random, 1);
-        let guard = goal.strategy.guard();
-        let world =
-            World::new(guard.minimum_healthy_time.as_millis() as u64, guard.healthy_deadline.as_millis() as u64);
+        let world = World::new(goal.strategy.guard());
         let state = State::new(goal, world.clock());
         let oracle = Oracle::new(&state, world.clock());
         let mut course = Course { random, world, state, oracle, revisions: 1, jumped: false, loud };
@@ -181,6 +179,7 @@ impl Course {
         self.revisions += 1;
         let goal = random_goal(&mut self.random, self.revisions);
         self.choose_character(self.revisions);
+        self.world.mind(goal.strategy.guard());
         self.state.set_goal(goal, self.world.clock());
         self.oracle.set_goal(&self.state, self.world.clock());
         self.tell(|course| format!("{:?}", course.state.goal));
@@ -214,6 +213,10 @@ impl Course {
 
     /// What is settled stays so, and is left alone.
     fn rest(&mut self) -> Result<(), Broken> {
+        // A revision that failed and is left as it is may go on flapping.
+        if matches!(self.state.stage, Stage::Failed { .. }) {
+            return Ok(());
+        }
         let observed = self.world.observe();
         let again = next(&self.state, self.world.clock() + 1, &observed);
         let said = again.happenings.iter().any(|happening| *happening != Happening::Removed);

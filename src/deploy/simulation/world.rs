@@ -2,6 +2,7 @@
 
 use super::random::Random;
 use crate::deploy::controller::model::{Action, Condition, Moment, Observed, Replica, RevisionNumber};
+use crate::deploy::specification::Guard;
 use crate::value::ContainerId;
 use std::collections::BTreeMap;
 
@@ -68,25 +69,32 @@ pub(super) struct World {
     pub(super) offset: i64,
     /// Whether chance still strikes.
     pub(super) chaos: bool,
-    /// The guard of the revisions, for what is slow and what is flapping.
-    pub(super) minimum_healthy_time: Moment,
-    pub(super) healthy_deadline: Moment,
+    minimum_healthy_time: Moment,
+    healthy_deadline: Moment,
     started: u64,
 }
 
 impl World {
-    pub(super) fn new(minimum_healthy_time: Moment, healthy_deadline: Moment) -> World {
-        World {
+    pub(super) fn new(guard: &Guard) -> World {
+        let mut world = World {
             bodies: Vec::new(),
             characters: BTreeMap::new(),
             failed_starts: Vec::new(),
             time: 0,
             offset: 1_000_000,
             chaos: true,
-            minimum_healthy_time,
-            healthy_deadline,
+            minimum_healthy_time: 0,
+            healthy_deadline: 0,
             started: 0,
-        }
+        };
+        world.mind(guard);
+        world
+    }
+
+    /// What is slow and what is flapping depends on what is asked for.
+    pub(super) fn mind(&mut self, guard: &Guard) {
+        self.minimum_healthy_time = guard.minimum_healthy_time.as_millis() as Moment;
+        self.healthy_deadline = guard.healthy_deadline.as_millis() as Moment;
     }
 
     /// What the machine's clock says.
