@@ -21,6 +21,7 @@
 //!
 //! | room | what it is for |
 //! |---|---|
+//! | `kubernetes` | deployments as manifests, and what of them means something else in a cluster (feature `kubernetes`) |
 //! | `engine` | opens a root directory and hands out the rooms below |
 //! | `build` | Dockerfiles and typed builders: steps, cache, contexts, programs of this machine |
 //! | `container` | one container's life: builder, record, logs, statistics, recovery |
