@@ -21,6 +21,9 @@
 //! autoscaler. What they cannot say, or what means something else there, is in
 //! [`differences`](Manifests::differences); [`manual::kubernetes`](crate::manual::kubernetes) explains it.
 
+// Later versions of k8s-openapi have more fields.
+#![allow(clippy::needless_update)]
+
 mod configuration;
 mod difference;
 mod draft;

@@ -50,10 +50,10 @@ pub(super) fn resources(draft: &mut Draft<'_>) -> Option<ResourceRequirements> {
 pub(super) fn bytes(memory: Memory) -> Quantity {
     const MIB: u64 = 1 << 20;
     let bytes = memory.as_bytes();
-    Quantity(if bytes > 0 && bytes % MIB == 0 { format!("{}Mi", bytes / MIB) } else { bytes.to_string() })
+    Quantity(if bytes > 0 && bytes.is_multiple_of(MIB) { format!("{}Mi", bytes / MIB) } else { bytes.to_string() })
 }
 
 fn processors(cpus: Cpus) -> Quantity {
     let millis = cpus.as_millis();
-    Quantity(if millis % 1000 == 0 { (millis / 1000).to_string() } else { format!("{millis}m") })
+    Quantity(if millis.is_multiple_of(1000) { (millis / 1000).to_string() } else { format!("{millis}m") })
 }

@@ -24,7 +24,7 @@ pub(super) fn autoscaler(draft: &mut Draft<'_>) -> Option<HorizontalPodAutoscale
     let name = deployment.name.clone();
     Some(HorizontalPodAutoscaler {
         metadata: draft.metadata(name.clone()),
-        spec: Some(HorizontalPodAutoscalerSpec {
+        spec: HorizontalPodAutoscalerSpec {
             scale_target_ref: CrossVersionObjectReference {
                 api_version: Some("apps/v1".to_owned()),
                 kind: "Deployment".to_owned(),
@@ -34,7 +34,9 @@ pub(super) fn autoscaler(draft: &mut Draft<'_>) -> Option<HorizontalPodAutoscale
             max_replicas: count(autoscale.maximum),
             metrics: Some(metrics(autoscale)),
             behavior: Some(behaviour(draft, autoscale)),
-        }),
+        }
+        // Optional in some versions.
+        .into(),
         ..HorizontalPodAutoscaler::default()
     })
 }
@@ -196,7 +198,7 @@ fn behaviour(draft: &mut Draft<'_>, autoscale: &Autoscale) -> HorizontalPodAutos
 /// Whole or in thousandths, rounded up, as quantities are.
 fn quantity(value: f64) -> String {
     let thousandths = (value * 1000.0 - 1e-6).ceil().max(0.0) as u64;
-    if thousandths % 1000 == 0 { (thousandths / 1000).to_string() } else { format!("{thousandths}m") }
+    if thousandths.is_multiple_of(1000) { (thousandths / 1000).to_string() } else { format!("{thousandths}m") }
 }
 
 fn count(number: u32) -> i32 {

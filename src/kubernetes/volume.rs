@@ -75,6 +75,7 @@ pub(super) fn mounts(draft: &mut Draft<'_>) -> (Option<Vec<Volume>>, Option<Vec<
                 empty_dir: Some(EmptyDirVolumeSource {
                     medium: Some("Memory".to_owned()),
                     size_limit: (*size > 0).then(|| bytes(Memory::bytes(*size))),
+                    ..EmptyDirVolumeSource::default()
                 }),
                 ..Volume::default()
             },

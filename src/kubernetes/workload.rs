@@ -28,7 +28,7 @@ pub(super) fn deployment(draft: &mut Draft<'_>, environment: &Environment) -> De
     let template = template(draft, environment);
     Deployment {
         metadata: draft.metadata(deployment.name.clone()),
-        spec: Some(DeploymentSpec {
+        spec: DeploymentSpec {
             // The autoscaler's where there is one.
             replicas: deployment.autoscale.is_none().then(|| count(deployment.replicas)),
             selector: draft.label_selector(),
@@ -37,7 +37,9 @@ pub(super) fn deployment(draft: &mut Draft<'_>, environment: &Environment) -> De
             progress_deadline_seconds: Some(deadline),
             template,
             ..DeploymentSpec::default()
-        }),
+        }
+        // Optional in some versions.
+        .into(),
         ..Deployment::default()
     }
 }
