@@ -67,6 +67,7 @@
 //! | opening a root directory; images by name | [`Engine`], [`EngineOptions`], [`ImageName`] |
 //! | building | [`Engine::build`], [`Engine::image_builder`], [`Image`], [`ImageConfig`] |
 //! | running | [`ContainerBuilder`], [`Output`], [`Container`] |
+//! | named volumes and their snapshots | [`Engine::volume`], [`Volume`] |
 //! | limits and statistics | [`cgroup`] |
 //! | watching | [`Container::logs`], [`Engine::logs`], [`DeploymentStats`], [`TimeShares`], [`metrics`] |
 //! | confining alone | [`Sandbox`], [`Process`] |
@@ -91,6 +92,7 @@
 mod archive;
 mod build;
 pub mod cgroup;
+mod compose;
 mod container;
 mod deploy;
 mod engine;
@@ -113,6 +115,7 @@ pub mod spec;
 mod stage;
 mod store;
 mod value;
+mod volume;
 
 pub use build::{BuildBuilder, BuildEvent, Image, ImageBuilder};
 pub use container::{
@@ -120,8 +123,9 @@ pub use container::{
     HealthState, HealthTest, LogLine, LogOptions, Logs, MergedLine, MergedLogs, Output, Restart, RestartCondition,
 };
 pub use deploy::{
-    Autoscale, Deployment, DeploymentStats, DeploymentTotals, Guard, OnFailure, Rates, ReplicaStats, Request, Rolling,
-    Stalls, Strategy, TimeShares, metrics,
+    Autoscale, Deployed, Deployment, DeploymentStage, DeploymentStats, DeploymentStatus, DeploymentTotals, Guard,
+    HistoryEntry, OnFailure, Outcome, Rates, ReplicaStats, ReplicaStatus, Request, RevisionInfo, Rolling, Rollout,
+    RolloutEvent, RolloutFailure, Stalls, Strategy, Supervisor, TimeShares, metrics,
 };
 pub use engine::{Collected, Engine, EngineOptions, ImageName};
 pub use error::{Error, ErrorKind, Result};
@@ -136,6 +140,7 @@ pub use spec::{HealthConfig, History, ImageConfig, RootFs, RunConfig};
 pub use value::{
     ContainerId, Cpus, Digest, EnvVar, IdOrName, Memory, Name, Platform, Port, Protocol, Reference, Timestamp, User,
 };
+pub use volume::{Volume, VolumeDetails, VolumeSnapshot};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -3,6 +3,7 @@
 mod hostile;
 mod merged;
 mod network;
+mod volumes;
 
 use super::*;
 use crate::cgroup::Limits;
@@ -55,7 +56,7 @@ fn busybox_image(services: &Services) -> StoredImage {
     std::fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
     for name in [
         "sh", "cat", "ls", "id", "sleep", "echo", "head", "tr", "dd", "hostname", "touch", "env", "yes", "kill",
-        "tail", "mkdir",
+        "tail", "mkdir", "rm",
     ] {
         std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
     }
