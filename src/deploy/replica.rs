@@ -23,7 +23,11 @@ pub(crate) fn container_name(of: &ReplicaOf) -> String {
 }
 
 fn described(mut builder: ContainerBuilder, deployment: &Deployment) -> ContainerBuilder {
-    builder = builder.limits(deployment.limits.clone()).restart(deployment.restart).read_only(deployment.read_only);
+    builder = builder
+        .limits(deployment.limits.clone())
+        .restart(deployment.restart)
+        .read_only(deployment.read_only)
+        .init(deployment.init);
     if let Some(entrypoint) = &deployment.entrypoint {
         builder = builder.entrypoint(entrypoint.iter().cloned());
     }
@@ -45,9 +49,11 @@ fn described(mut builder: ContainerBuilder, deployment: &Deployment) -> Containe
     if let Some(signal) = &deployment.stop_signal {
         builder = builder.stop_signal(signal);
     }
-    if let Some(health) = &deployment.health {
-        builder = builder.health(health.clone());
-    }
+    builder = match &deployment.health {
+        Some(health) => builder.health(health.clone()),
+        None if deployment.image_health => builder,
+        None => builder.no_health(),
+    };
     for network in &deployment.networks {
         builder = builder.join(network);
     }
