@@ -185,6 +185,15 @@ impl Engine {
         container::list(&self.services)?.iter().filter_map(open).collect()
     }
 
+    /// What the containers that are `wanted` have written, those too that come while it is followed.
+    pub(crate) fn logs_where(&self, wanted: impl Fn(&Container) -> bool + Send + 'static) -> MergedLogs {
+        let engine = self.clone();
+        MergedLogs::new([]).discover(self.services.containers(), move || {
+            let containers = engine.containers()?;
+            Ok(Some(containers.into_iter().filter(|container| wanted(container)).collect()))
+        })
+    }
+
     /// Rolls a deployment out: as a new one, as the next revision of the one of its name, or as a change of scale.
     ///
     /// Everything is checked before anything is changed. The rollout goes on while it is iterated over or

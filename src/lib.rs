@@ -92,7 +92,7 @@
 mod archive;
 mod build;
 pub mod cgroup;
-mod compose;
+pub mod compose;
 mod container;
 mod deploy;
 mod engine;

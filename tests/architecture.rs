@@ -62,7 +62,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "deploy",
         ],
     ),
-    ("compose", &["cgroup", "network", "volume", "container", "build", "deploy", "engine"]),
+    ("compose", &["launch", "cgroup", "network", "volume", "container", "build", "deploy", "engine"]),
     ("kubernetes", &["cgroup", "network", "container", "deploy"]),
 ];
 

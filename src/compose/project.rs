@@ -212,6 +212,10 @@ fn read_tree(root: &Cursor<'_>, around: &Surroundings<'_>) -> Project {
         volumes,
     };
     decide_what_runs_once(&mut read);
+    for (service, _) in read.iter_mut().filter(|(service, _)| service.full_name.is_empty()) {
+        let number = if service.once { "-1" } else { "" };
+        service.full_name = format!("{}-{}{number}", around.project, service.name);
+    }
     check_names(&read, around.project);
     check_mentions(&mentions, &read, &project);
     let services = order::sort(read);

@@ -162,9 +162,7 @@ pub(super) fn service<'file>(
     let depends_on = depends_on(&fields, &mut mentions);
     let service = Service {
         name: name.to_owned(),
-        full_name: container_name
-            .and_then(|name| name.text().map(str::to_owned))
-            .unwrap_or_else(|| format!("{}-{name}", around.project)),
+        full_name: container_name.and_then(|name| name.text().map(str::to_owned)).unwrap_or_default(),
         image: image.unwrap_or(default_image),
         build,
         entrypoint: fields.get("entrypoint").and_then(|entrypoint| command(&entrypoint)),

@@ -15,7 +15,8 @@ use std::time::Duration;
 pub struct Service {
     /// Its name, by which the others of the project find it.
     pub name: String,
-    /// The name of its deployment, or of its container where it runs once: `<project>-<service>`, or `container_name`.
+    /// The name of its deployment, or of its container where it runs once: `container_name`, else `<project>-<service>`,
+    /// with `-1` behind it where it runs once.
     pub full_name: String,
     /// How its image is built, where it is.
     pub build: Option<ServiceBuild>,

@@ -25,8 +25,11 @@ pub(crate) fn container_name(of: &ReplicaOf) -> String {
 }
 
 fn described(mut builder: ContainerBuilder, deployment: &Deployment) -> ContainerBuilder {
-    builder = builder.limits(deployment.limits.clone()).restart(deployment.restart);
-    builder = builder.read_only(deployment.read_only).init(deployment.init);
+    builder = builder
+        .limits(deployment.limits.clone())
+        .restart(deployment.restart)
+        .read_only(deployment.read_only)
+        .init(deployment.init);
     if let Some(entrypoint) = &deployment.entrypoint {
         builder = builder.entrypoint(entrypoint.iter().cloned());
     }
@@ -48,10 +51,10 @@ fn described(mut builder: ContainerBuilder, deployment: &Deployment) -> Containe
     if let Some(signal) = &deployment.stop_signal {
         builder = builder.stop_signal(signal);
     }
-    builder = match (&deployment.health, deployment.image_health) {
-        (Some(health), _) => builder.health(health.clone()),
-        (None, true) => builder,
-        (None, false) => builder.no_health(),
+    builder = match &deployment.health {
+        Some(health) => builder.health(health.clone()),
+        None if deployment.image_health => builder,
+        None => builder.no_health(),
     };
     for network in &deployment.networks {
         builder = builder.join(network);
