@@ -9,7 +9,7 @@ WEEK = 7 * 24 * 3600
 MOST = 99
 
 store = redis.Redis.from_url(os.environ["REDIS_URL"], decode_responses=True, socket_timeout=3, health_check_interval=5)
-service = Service("cart", ready=store.ping)
+service = Service("cart", ready=store.ping, outages=(redis.ConnectionError, redis.TimeoutError))
 
 
 @service.route("GET", "/carts/{cart}")

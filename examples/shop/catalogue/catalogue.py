@@ -1,10 +1,10 @@
 """What is for sale: read by everybody, written by nobody but schema.sql."""
 
-from shop.database import Database
+from shop.database import OUTAGES, Database
 from shop.server import Refusal, Service
 
 database = Database()
-service = Service("catalogue", ready=database.ping)
+service = Service("catalogue", ready=database.ping, outages=OUTAGES)
 
 
 @service.route("GET", "/products")

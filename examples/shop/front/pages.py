@@ -8,7 +8,7 @@ def text(value):
 
 
 def money(cents):
-    return f"{cents // 100:,}.{cents % 100:02} £"
+    return f"£{cents // 100:,}.{cents % 100:02}"
 
 
 def whole(title, body, foot=""):

@@ -5,15 +5,15 @@ import os
 import threading
 import time
 
-from shop.database import Database
-from shop.server import Refusal, Service
+from shop.database import OUTAGES, Database
+from shop.server import Refusal, Service, described
 
 NEXT = {"queued": "packed", "packed": "on the way", "on the way": "delivered"}
 SECONDS_FOR_A_STAGE = float(os.environ.get("SECONDS_FOR_A_STAGE", "1"))
 AT_ONCE = 50
 
 database = Database()
-service = Service("logistics", ready=database.ping)
+service = Service("logistics", ready=database.ping, outages=OUTAGES)
 
 
 @service.route("POST", "/shipments")
@@ -63,7 +63,7 @@ def work():
                         (NEXT[parcel["stage"]], parcel["key"]),
                     )
         except Exception as error:
-            service.log(event="the packers wait", error=str(error).strip())
+            service.log(event="the packers wait", error=described(error))
         time.sleep(0.25)
 
 

@@ -9,12 +9,12 @@ import secrets
 import threading
 import time
 
-from shop.database import Database
+from shop.database import OUTAGES, Database
 from shop.peer import Peer
-from shop.server import Answer, Refusal, Service
+from shop.server import Answer, Refusal, Service, described
 
 database = Database()
-service = Service("orders", ready=database.ping)
+service = Service("orders", ready=database.ping, outages=OUTAGES)
 cart, catalogue, payment, logistics = Peer("cart"), Peer("catalogue"), Peer("payment"), Peer("logistics")
 
 
@@ -145,7 +145,7 @@ def finish_left_behind():
             for order in left_behind:
                 service.log(event="finishing", order=order["id"], status=go_on(order)["status"])
         except Exception as error:
-            service.log(event="orders are left behind", error=str(error).strip())
+            service.log(event="orders are left behind", error=described(error))
 
 
 database.create("schema.sql")

@@ -2,14 +2,14 @@
 
 import secrets
 
-from shop.database import Database
+from shop.database import OUTAGES, Database
 from shop.server import Answer, Refusal, Service
 
 # The issuer says no to cards that end so, as with the test cards of real payment providers.
 REFUSED = "0002"
 
 database = Database()
-service = Service("payment", ready=database.ping)
+service = Service("payment", ready=database.ping, outages=OUTAGES)
 
 
 @service.route("POST", "/cards")

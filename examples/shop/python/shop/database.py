@@ -8,8 +8,10 @@ from contextlib import contextmanager
 import psycopg2
 from psycopg2.extras import RealDictCursor
 
-from .server import Refusal
+from .server import Refusal, described
 
+# What psycopg2 raises when the database does not answer.
+OUTAGES = (psycopg2.OperationalError, psycopg2.InterfaceError)
 CONNECTIONS = 8
 # How long a request waits for one of them.
 PATIENCE = 5
@@ -32,8 +34,8 @@ class Database:
                     cursor.execute("SELECT pg_advisory_xact_lock(1)")
                     cursor.execute(file.read())
                 return
-            except psycopg2.OperationalError as error:
-                print(f"waiting for the database: {str(error).strip()}", flush=True)
+            except OUTAGES as error:
+                print(f"waiting for the database: {described(error)}", flush=True)
                 time.sleep(0.5)
 
     @contextmanager
@@ -62,6 +64,6 @@ class Database:
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT 1")
                 return connection
-        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+        except OUTAGES:
             connection.close()
         return psycopg2.connect(self.url, connect_timeout=3, cursor_factory=RealDictCursor)

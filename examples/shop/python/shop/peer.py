@@ -8,42 +8,44 @@ from urllib.parse import urlsplit
 
 from .server import Refusal, request_id
 
-ATTEMPTS = 6
-# One attempt: long enough for a busy machine, short enough to try another replica while the shopper waits.
-SECONDS = 5
+# One attempt, and all of them: a replica that dies costs the shopper a moment, a restart of the database some seconds.
+SECONDS_FOR_ONE = 5
+SECONDS_FOR_ALL = 10
+# The other side, or something that it needs, does not answer.
+OUTAGE = (502, 503, 504)
 
 
 class Peer:
-    """Calls it, and calls again where that does no harm: when asking, and when the call has an idempotency key."""
+    """Calls it, and calls again after an outage. No call here does harm when it arrives twice: it asks, it says how
+    things shall be, or it has an idempotency key."""
 
     def __init__(self, name):
         url = urlsplit(os.environ.get(f"{name.upper()}_URL", f"http://{name}:8000"))
         self.name, self.host, self.port = name, url.hostname, url.port or 80
 
     def get(self, path):
-        return self._call("GET", path, None, None, ATTEMPTS)
+        return self._call("GET", path)
 
     def put(self, path, body):
-        return self._call("PUT", path, body, None, ATTEMPTS)
+        return self._call("PUT", path, body)
 
     def delete(self, path):
-        return self._call("DELETE", path, None, None, ATTEMPTS)
+        return self._call("DELETE", path)
 
     def post(self, path, body, key):
-        return self._call("POST", path, body, key, ATTEMPTS)
+        return self._call("POST", path, body, key)
 
-    def _call(self, method, path, body, key, attempts):
-        pause = 0.05
-        for left in reversed(range(attempts)):
+    def _call(self, method, path, body=None, key=None):
+        pause, end = 0.05, time.monotonic() + SECONDS_FOR_ALL
+        while True:
             try:
                 status, answer = self._attempt(method, path, body, key)
-                if status < 502 or left == 0:
-                    break
             except (OSError, http.client.HTTPException) as error:
-                if left == 0:
-                    raise Refusal(503, f"{self.name} does not answer: {error}") from error
+                status, answer = 503, {"error": f"{self.name} does not answer: {error}"}
+            if status not in OUTAGE or time.monotonic() + pause > end:
+                break
             time.sleep(pause)
-            pause *= 2
+            pause = min(2 * pause, 1)
         if status >= 400:
             raise Refusal(status, answer.get("error", f"{self.name} answered {status}"))
         return answer
@@ -55,7 +57,7 @@ class Peer:
         if body is not None:
             headers["Content-Type"] = "application/json"
             body = json.dumps(body)
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=SECONDS)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=SECONDS_FOR_ONE)
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()

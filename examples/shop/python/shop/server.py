@@ -68,10 +68,14 @@ class Request:
 
 
 class Service:
-    """A set of routes. `ready` raises while the service cannot do its work."""
+    """A set of routes.
 
-    def __init__(self, name, ready=lambda: None):
-        self.name, self.ready, self.routes = name, ready, []
+    `ready` raises while the service cannot do its work. `outages` are the exceptions that say so of something that the
+    service needs: the caller is told to come again.
+    """
+
+    def __init__(self, name, ready=lambda: None, outages=()):
+        self.name, self.ready, self.outages, self.routes = name, ready, outages, []
         self.version = os.environ.get("VERSION", "1")
         self.route("GET", "/health")(self._health)
 
@@ -123,7 +127,7 @@ class Service:
         try:
             self.ready()
         except Exception as error:
-            raise Refusal(503, f"not ready: {str(error).strip()}") from error
+            raise Refusal(503, f"not ready: {described(error)}") from error
         return {"status": "ready", "version": self.version}
 
 
@@ -148,6 +152,10 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, request, client_address):
         """A client that has gone away is one line, not a stack trace."""
         print(f"{client_address[0]}: {sys.exc_info()[1]!r}", flush=True)
+
+
+def described(error):
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _handler_of(service):
@@ -180,8 +188,10 @@ def _handler_of(service):
                 return service.answer(self.command.replace("HEAD", "GET"), path, request), None
             except Refusal as refusal:
                 return Answer(refusal.status, {"error": refusal.reason}), refusal.reason
+            except service.outages as error:
+                return Answer(503, {"error": f"{service.name} waits for its store"}), described(error)
             except Exception as error:
-                return Answer(500, {"error": "internal error"}), f"{type(error).__name__}: {str(error).strip()}"
+                return Answer(500, {"error": "internal error"}), described(error)
 
         def send(self, answer):
             self.send_response(answer.status)
