@@ -1,11 +1,13 @@
 //! Opens a root directory and hands out the rooms.
 
 use crate::build::{BaseResolver, BuildBuilder, Image, ImageBuilder};
-use crate::container::{self, Container, ContainerBuilder, Services};
+use crate::container::{self, Container, ContainerBuilder, MergedLogs, Services};
+use crate::deploy::{self, Deployed, Deployment, DeploymentStats, Rollout, Supervisor};
 #[cfg(feature = "registry")]
 use crate::registry::{PullEvent, PushEvent, Registry, RegistryOptions};
 use crate::store::StoredImage;
 use crate::value::{Digest, Platform, Reference};
+use crate::volume::{self, Volume};
 use crate::{Error, ErrorKind, Result};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -181,6 +183,102 @@ impl Engine {
             opened => Some(opened),
         };
         container::list(&self.services)?.iter().filter_map(open).collect()
+    }
+
+    /// Rolls a deployment out: as a new one, as the next revision of the one of its name, or as a change of scale.
+    ///
+    /// Everything is checked before anything is changed. The rollout goes on while it is iterated over or
+    /// [finished](Rollout::finish).
+    ///
+    /// # Errors
+    /// `InvalidInput` with everything that makes no sense, each with its field; `NotFound` where the image is not in the
+    /// store; `ResourceExhausted` where the replicas do not fit, with a table of who holds what; `InUse` where a port is
+    /// taken, or another change of the deployment is under way. What runs is untouched then.
+    pub fn deploy(&self, deployment: Deployment) -> Result<Rollout> {
+        deploy::deploy(&self.services, deployment)
+    }
+
+    /// The deployment of this name.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none.
+    pub fn deployment(&self, name: &str) -> Result<Deployed> {
+        deploy::find(&self.services, name)
+    }
+
+    /// All deployments, by name.
+    ///
+    /// # Errors
+    /// What reading the root reports.
+    pub fn deployments(&self) -> Result<Vec<Deployed>> {
+        deploy::list(&self.services)
+    }
+
+    /// What all deployments use and do now; [`metrics`](crate::metrics) writes it for Prometheus.
+    ///
+    /// # Errors
+    /// As [`Deployed::stats`].
+    pub fn deployment_stats(&self) -> Result<Vec<DeploymentStats>> {
+        let mut all = Vec::new();
+        for deployed in self.deployments()? {
+            match deployed.stats() {
+                // Removed since the list was read.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                stats => all.push(stats?),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Goes on with what was cut off: rebuilds the network's rules where they are gone, and returns a rollout for every
+    /// deployment; one of a deployment with nothing left to do ends at once.
+    ///
+    /// # Errors
+    /// What reading the root and the kernel reports.
+    pub fn resume(&self) -> Result<Vec<Rollout>> {
+        deploy::resume(&self.services)
+    }
+
+    /// Looks after all deployments on a thread of its own, until the supervisor is dropped.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume).
+    pub fn supervise(&self) -> Result<Supervisor> {
+        self.supervise_with(|_, _| ())
+    }
+
+    /// As [`supervise`](Self::supervise); `on_error` hears what could not be done for a deployment, by its name.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume).
+    pub fn supervise_with(&self, on_error: impl FnMut(&str, Error) + Send + 'static) -> Result<Supervisor> {
+        Supervisor::start(&self.services, on_error)
+    }
+
+    /// A named volume, whether it exists yet or not.
+    ///
+    /// # Errors
+    /// `InvalidInput` where the name is malformed.
+    pub fn volume(&self, name: &str) -> Result<Volume> {
+        Ok(self.services.volume(name.parse()?))
+    }
+
+    /// All volumes, ordered by name.
+    ///
+    /// # Errors
+    /// What reading the root reports.
+    pub fn volumes(&self) -> Result<Vec<Volume>> {
+        let names = volume::list(&self.services.store)?;
+        Ok(names.into_iter().map(|name| self.services.volume(name)).collect())
+    }
+
+    /// The logs of the containers that `choose` picks, as one in the order of time; with
+    /// [`follow`](MergedLogs::follow) also of those that are made later, so that it never ends by itself.
+    pub fn logs(&self, mut choose: impl FnMut(&Container) -> bool + Send + 'static) -> MergedLogs {
+        let (engine, directory) = (self.clone(), self.services.containers());
+        MergedLogs::new([]).discover(directory, move || {
+            Ok(Some(engine.containers()?.into_iter().filter(|container| choose(container)).collect()))
+        })
     }
 
     /// Removes what no image, no container and no running work leads to.

@@ -67,6 +67,7 @@
 //! | opening a root directory; images by name | [`Engine`], [`EngineOptions`], [`ImageName`] |
 //! | building | [`Engine::build`], [`Engine::image_builder`], [`Image`], [`ImageConfig`] |
 //! | running | [`ContainerBuilder`], [`Output`], [`Container`] |
+//! | named volumes and their snapshots | [`Engine::volume`], [`Volume`] |
 //! | limits and statistics | [`cgroup`] |
 //! | confining alone | [`Sandbox`], [`Process`] |
 //! | system call filters, capabilities | [`seccomp`], [`CapabilitySet`] |
@@ -88,6 +89,7 @@
 mod archive;
 mod build;
 pub mod cgroup;
+mod compose;
 mod container;
 mod deploy;
 mod engine;
@@ -108,13 +110,18 @@ pub mod spec;
 mod stage;
 mod store;
 mod value;
+mod volume;
 
 pub use build::{BuildBuilder, BuildEvent, Image, ImageBuilder};
 pub use container::{
     Chunk, Container, ContainerBuilder, ContainerExit, ContainerState, ContainerStats, Health, HealthReport,
-    HealthState, HealthTest, LogLine, LogOptions, Logs, Output, Restart, RestartCondition,
+    HealthState, HealthTest, LogLine, LogOptions, Logs, MergedLine, MergedLogs, Output, Restart, RestartCondition,
 };
-pub use deploy::{Autoscale, Deployment, Guard, OnFailure, Request, Rolling, Strategy};
+pub use deploy::{
+    Autoscale, Deployed, Deployment, DeploymentStage, DeploymentStats, DeploymentStatus, DeploymentTotals, Guard,
+    HistoryEntry, OnFailure, Outcome, Rates, ReplicaStats, ReplicaStatus, Request, RevisionInfo, Rolling, Rollout,
+    RolloutEvent, RolloutFailure, Stalls, Strategy, Supervisor, TimeShares, metrics,
+};
 pub use engine::{Collected, Engine, EngineOptions, ImageName};
 pub use error::{Error, ErrorKind, Result};
 pub use isolate::seccomp;
@@ -128,6 +135,7 @@ pub use spec::{HealthConfig, History, ImageConfig, RootFs, RunConfig};
 pub use value::{
     ContainerId, Cpus, Digest, EnvVar, IdOrName, Memory, Name, Platform, Port, Protocol, Reference, Timestamp, User,
 };
+pub use volume::{Volume, VolumeDetails, VolumeSnapshot};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

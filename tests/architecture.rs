@@ -44,7 +44,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "container",
         ],
     ),
-    ("deploy", &["kernel", "cgroup", "store", "network", "volume", "container", "build"]),
+    ("deploy", &["kernel", "spec", "cgroup", "store", "network", "volume", "container"]),
     (
         "engine",
         &[

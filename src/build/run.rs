@@ -7,7 +7,7 @@ use super::step::{Run, argv};
 use super::stub::Stubs;
 use super::tree::text_of;
 use crate::cgroup::{Limits, Policy};
-use crate::container::{Chunk, LogOptions, Mount, Services, Specification, run_in, user};
+use crate::container::{Chunk, LogOptions, Mount, Restart, Services, Specification, run_in, user};
 use crate::launch::ExitStatus;
 use crate::network::Network;
 use crate::store::Snapshot;
@@ -100,14 +100,17 @@ fn specification(
         stop_signal: libc::SIGTERM,
         labels: BTreeMap::new(),
         log: LogOptions::default(),
+        health: None,
+        restart: Restart::never(),
         created: Timestamp::now(),
+        replica: None,
     })
 }
 
 /// Where a mount goes.
 pub(super) fn target_of(mount: &Mount) -> &PathBuf {
     match mount {
-        Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } => target,
+        Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } | Mount::Volume { target, .. } => target,
     }
 }
 

@@ -35,9 +35,11 @@ mod limits;
 mod place;
 mod pressure;
 mod stats;
+mod wait;
 
 pub use controller::Controller;
 pub use group::{Cgroup, CgroupRecord, Join};
 pub use limits::{Limits, Policy, Unenforced};
 pub use pressure::{Pressure, Stall, StallShare};
 pub use stats::{CpuStats, IoStats, MemoryStats, PidsStats, Stats};
+pub use wait::ProcessorWait;

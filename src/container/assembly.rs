@@ -5,9 +5,13 @@ use super::specification::{Mount, Specification};
 use crate::cgroup::{Cgroup, CgroupRecord, Unenforced};
 use crate::error::During;
 use crate::isolate::{CapabilitySet, Root};
-use crate::network::{AttachmentRecord, HeldPorts, Network, NetworkNamespace, PublishedPort, files};
+use crate::network::{
+    AttachmentRecord, HeldPorts, Joining, Membership, Network, NetworkNamespace, PublishedPort, files,
+};
 use crate::sandbox::{NetworkMode, Sandbox, Seccomp};
+use crate::store::MergedView;
 use crate::value::{ContainerId, Memory};
+use crate::volume::{self, Mounted};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -30,6 +34,8 @@ pub(crate) struct Assembly {
     holdings: Holdings,
     network: Option<OwnedFd>,
     held_ports: HeldPorts,
+    /// In the order of the specification's mounts; each keeps its volume from being removed or exchanged.
+    volumes: Vec<Mounted>,
     pub(crate) ports: Vec<PublishedPort>,
     pub(crate) address: Option<Ipv4Addr>,
     gateway: Option<Ipv4Addr>,
@@ -74,6 +80,7 @@ impl Assembly {
             holdings: Holdings::default(),
             network: None,
             held_ports: HeldPorts::default(),
+            volumes: hold_volumes(services, specification)?,
             ports: Vec::new(),
             address: None,
             gateway: None,
@@ -101,7 +108,13 @@ impl Assembly {
             return Err(needs_root("the bridge network", "use Network::None or Network::Host"));
         }
         let namespace = NetworkNamespace::create()?;
-        let attachment = self.services.networks.attach(&namespace, &specification.id, &specification.ports)?;
+        let membership = match (&specification.replica, &specification.health) {
+            (None, _) => Membership::None,
+            (Some(_), None) => Membership::Ready,
+            (Some(_), Some(_)) => Membership::Awaited,
+        };
+        let joining = Joining { ports: &specification.ports, membership, ..Joining::default() };
+        let attachment = self.services.networks.attach(&namespace, &specification.id, &joining)?;
         self.holdings.attachment = Some(attachment.record);
         self.address = Some(attachment.address);
         self.gateway = Some(attachment.gateway);
@@ -126,8 +139,13 @@ impl Assembly {
         let network = specification.network;
         // The name under which podman's containers find their host.
         let host = self.gateway.map(|gateway| (IpAddr::V4(gateway), "host.containers.internal".to_owned()));
+        let hosts = files::hosts(&specification.hostname, self.address, host.as_slice());
+        let path = directory.join("hosts");
+        match &self.holdings.attachment {
+            Some(record) => self.services.networks.write_hosts(record, &path, &hosts)?,
+            None => fs::write(&path, hosts).during(|| format!("write {}", path.display()))?,
+        }
         let texts = [
-            ("hosts", files::hosts(&specification.hostname, self.address, host.as_slice())),
             ("hostname", files::hostname(&specification.hostname)),
             ("resolv.conf", files::resolv_conf(&files::host_resolv_conf(), network)),
         ];
@@ -167,10 +185,15 @@ impl Assembly {
         for name in ["hosts", "hostname", "resolv.conf"] {
             sandbox = sandbox.bind(directory.join(name), Path::new("/etc").join(name), false);
         }
+        let mut volumes = self.volumes.iter();
         for mount in &specification.mounts {
             sandbox = match mount {
                 Mount::Bind { source, target, read_only } => sandbox.bind(source, target, *read_only),
                 Mount::Tmpfs { target, size } => sandbox.tmpfs(target, Memory::bytes(*size)),
+                Mount::Volume { target, read_only, .. } => match volumes.next() {
+                    Some(volume) => sandbox.bind(&volume.path, target, *read_only),
+                    None => sandbox,
+                },
             };
         }
         if let Some(map) = self.services.id_map() {
@@ -187,12 +210,13 @@ impl Assembly {
         self.armed = false;
     }
 
-    /// The sockets that hold the ports, duplicated for a keeper.
+    /// What holds the ports and the volumes, duplicated for a keeper.
     pub(crate) fn held(&self) -> Result<Vec<OwnedFd>> {
-        self.held_ports
-            .descriptors()
-            .map(|descriptor| descriptor.try_clone_to_owned().during(|| "duplicate a held port"))
-            .collect()
+        let mut held = self.held_ports.duplicates()?;
+        for volume in &self.volumes {
+            held.push(volume.held.try_clone().during(|| "duplicate a held volume")?);
+        }
+        Ok(held)
     }
 
     /// Gives everything back now, and says what could not be.
@@ -208,6 +232,19 @@ impl Drop for Assembly {
             let _ = self.holdings.undo(&self.services);
         }
     }
+}
+
+/// Holds every volume of the container, made and filled where that is due.
+fn hold_volumes(services: &Services, specification: &Specification) -> Result<Vec<Mounted>> {
+    let layers: Vec<PathBuf> = specification.layers.iter().map(|layer| services.store.layers().path(layer)).collect();
+    let view = MergedView::new(&layers, None);
+    let mut held = Vec::new();
+    for mount in &specification.mounts {
+        if let Mount::Volume { name, target, .. } = mount {
+            held.push(volume::mount(&services.store, &name.parse()?, &view, target)?);
+        }
+    }
+    Ok(held)
 }
 
 fn group_name(id: &ContainerId) -> String {

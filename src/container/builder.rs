@@ -1,14 +1,17 @@
 //! The container builder: what the caller wants, checked and completed from the image by one terminal verb.
 
 use super::handle::Container;
+use super::health::{self, Health};
 use super::output::{Chunk, Output};
+use super::restart::Restart;
 use super::services::Services;
-use super::specification::{LogOptions, Mount, Specification};
+use super::specification::{LogOptions, Mount, ReplicaOf, Specification};
 use super::user;
 use super::{detach, output};
 use crate::cgroup::{Limits, Policy};
+use crate::error::Context;
 use crate::isolate::CapabilitySet;
-use crate::network::{Network, PublishedPort};
+use crate::network::{HeldPorts, Network, PublishedPort};
 use crate::spec::RunConfig;
 use crate::store::{Snapshot, StoredImage};
 use crate::value::{ContainerId, EnvVar, Memory, Name, Port, Timestamp, User};
@@ -47,6 +50,19 @@ pub struct ContainerBuilder {
     labels: BTreeMap<String, String>,
     log: LogOptions,
     timeout: Option<Duration>,
+    replica: Option<ReplicaOf>,
+    held: HeldPorts,
+    health: HealthChoice,
+    restart: Restart,
+}
+
+/// Whose health check applies.
+#[derive(Debug, Clone, Default)]
+enum HealthChoice {
+    #[default]
+    Image,
+    None,
+    Own(Health),
 }
 
 impl ContainerBuilder {
@@ -74,6 +90,10 @@ impl ContainerBuilder {
             labels: BTreeMap::new(),
             log: LogOptions::default(),
             timeout: None,
+            replica: None,
+            held: HeldPorts::default(),
+            health: HealthChoice::Image,
+            restart: Restart::never(),
         }
     }
 
@@ -175,6 +195,20 @@ impl ContainerBuilder {
         self
     }
 
+    /// Mounts the named volume, made where it is missing. An empty one takes over what the image has at `target`.
+    #[must_use]
+    pub fn volume(mut self, name: impl Into<String>, target: impl Into<PathBuf>) -> Self {
+        self.mounts.push(Mount::Volume { name: name.into(), target: target.into(), read_only: false });
+        self
+    }
+
+    /// Mounts the named volume read-only.
+    #[must_use]
+    pub fn volume_read_only(mut self, name: impl Into<String>, target: impl Into<PathBuf>) -> Self {
+        self.mounts.push(Mount::Volume { name: name.into(), target: target.into(), read_only: true });
+        self
+    }
+
     /// Mounts an empty memory file system of at most `size`.
     #[must_use]
     pub fn tmpfs(mut self, target: impl Into<PathBuf>, size: Memory) -> Self {
@@ -232,6 +266,27 @@ impl ContainerBuilder {
         self
     }
 
+    /// The health check, in place of the image's; only for [`detach`](Self::detach), whose keeper runs it.
+    #[must_use]
+    pub fn health(mut self, health: Health) -> Self {
+        self.health = HealthChoice::Own(health);
+        self
+    }
+
+    /// No health check, not even the image's.
+    #[must_use]
+    pub fn no_health(mut self) -> Self {
+        self.health = HealthChoice::None;
+        self
+    }
+
+    /// When it is started again after it has ended, [`Restart::never`] by default; only for [`detach`](Self::detach).
+    #[must_use]
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
+        self
+    }
+
     /// Kills it after this time; only for [`output`](Self::output) and [`stream`](Self::stream).
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
@@ -265,11 +320,30 @@ impl ContainerBuilder {
     /// Starts it so that it outlives this process: a keeper logs its output and records its end.
     ///
     /// # Errors
-    /// As [`output`](Self::output), and `AlreadyExists` where the name is taken, `InUse` where a port is.
-    pub fn detach(self) -> Result<Container> {
+    /// As [`output`](Self::output), and `AlreadyExists` where the name is taken, `InUse` where a port is. `InvalidInput`
+    /// names everything that is wrong with a health check or a restart rule.
+    pub fn detach(mut self) -> Result<Container> {
         let services = self.services.clone();
-        let (specification, snapshot) = self.complete()?;
-        detach::start(&services, specification, snapshot)
+        let held = std::mem::take(&mut self.held);
+        let (health, restart) = (self.decided_health()?, self.restart);
+        restart.check()?;
+        let (mut specification, snapshot) = self.complete()?;
+        (specification.health, specification.restart) = (health, restart);
+        detach::start(&services, specification, snapshot, held)
+    }
+
+    /// Makes it a replica: what looks after its deployment finds it by this, never by its labels.
+    #[must_use]
+    pub(crate) fn replica_of(mut self, place: ReplicaOf) -> Self {
+        self.replica = Some(place);
+        self
+    }
+
+    /// Ports of the host that stay taken as long as it lives, beside those it publishes itself.
+    #[must_use]
+    pub(crate) fn hold_ports(mut self, held: HeldPorts) -> Self {
+        self.held = held;
+        self
     }
 
     /// Decides everything that the image left open.
@@ -280,6 +354,7 @@ impl ContainerBuilder {
         let stop_signal = parse_signal(stop_signal)?;
         let name = self.name.as_deref().map(str::parse::<Name>).transpose()?;
         self.limits.check()?;
+        self.mounts.iter().try_for_each(Mount::check)?;
         let layers = self.services.store.layers();
         layers.ensure_image(&self.image)?;
         let diff_ids = self.image.config.rootfs.diff_ids.clone();
@@ -316,9 +391,32 @@ impl ContainerBuilder {
             stop_signal,
             labels: self.labels,
             log: self.log,
+            health: None,
+            restart: Restart::never(),
             created: Timestamp::now(),
+            replica: self.replica,
         };
         Ok((specification, snapshot))
+    }
+
+    /// The caller's health check, else the image's.
+    fn decided_health(&self) -> Result<Option<Health>> {
+        let health = match &self.health {
+            HealthChoice::None => None,
+            HealthChoice::Own(health) => Some(health.clone()),
+            HealthChoice::Image => {
+                let config = self.image.config.config.clone().unwrap_or_default();
+                match config.healthcheck {
+                    Some(healthcheck) => health::of_image(&healthcheck, config.shell.as_deref())
+                        .context(|| format!("health check of image {}", self.image.reference))?,
+                    None => None,
+                }
+            }
+        };
+        if let Some(health) = &health {
+            health.check(self.network)?;
+        }
+        Ok(health)
     }
 
     fn full_command(&self, config: &RunConfig) -> Result<Vec<String>> {

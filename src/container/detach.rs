@@ -2,11 +2,13 @@
 
 use super::assembly::{Assembly, Holdings, root_of};
 use super::attached::write_holdings;
+use super::care;
 use super::directory::{Directory, NewDirectory};
 use super::handle::Container;
 use super::services::Services;
 use super::specification::Specification;
 use crate::error::{Context, During};
+use crate::network::HeldPorts;
 use crate::sandbox::{KeeperTask, Stream};
 use crate::store::{KeptSnapshot, Snapshot};
 use crate::value::Name;
@@ -17,12 +19,24 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// Starts a container under a keeper. What of it was made is undone if it fails.
-pub(crate) fn start(services: &Arc<Services>, specification: Specification, snapshot: Snapshot) -> Result<Container> {
+///
+/// `ports` are held beside those that the container publishes itself.
+pub(crate) fn start(
+    services: &Arc<Services>,
+    specification: Specification,
+    snapshot: Snapshot,
+    ports: HeldPorts,
+) -> Result<Container> {
     let shown = specification.name.as_ref().map_or(specification.id.as_str(), |name| name.as_str()).to_owned();
-    start_unnamed(services, specification, snapshot).context(|| format!("starting {shown}"))
+    start_unnamed(services, specification, snapshot, ports).context(|| format!("starting {shown}"))
 }
 
-fn start_unnamed(services: &Arc<Services>, mut specification: Specification, snapshot: Snapshot) -> Result<Container> {
+fn start_unnamed(
+    services: &Arc<Services>,
+    mut specification: Specification,
+    snapshot: Snapshot,
+    ports: HeldPorts,
+) -> Result<Container> {
     let new = NewDirectory::make(services, &specification.id)?;
     let pin = pin_name(&specification)?;
     services.store.pins().hold(&pin, &specification.layers)?;
@@ -37,7 +51,7 @@ fn start_unnamed(services: &Arc<Services>, mut specification: Specification, sna
             return Err(error);
         }
     };
-    match run(services, &mut specification, &directory, &kept, lock) {
+    match run(services, &mut specification, &directory, &kept, lock, &ports) {
         Ok(()) => {
             directory.wait_until_noted();
             Container::open(services, &specification.id)
@@ -59,6 +73,7 @@ fn run(
     directory: &Directory,
     kept: &KeptSnapshot,
     lock: File,
+    ports: &HeldPorts,
 ) -> Result<()> {
     let path = directory.path();
     let mut assembly =
@@ -80,10 +95,11 @@ fn run(
     };
     let group = assembly.cgroup();
     let mut held = assembly.held()?;
+    held.extend(ports.duplicates()?);
     held.push(lock.into());
-    let farewell = match &assembly.holdings().attachment {
-        Some(record) => crate::network::undo_message(record)?,
-        None => Vec::new(),
+    let (farewell, (ready, unready)) = match &assembly.holdings().attachment {
+        Some(record) => (crate::network::undo_message(record)?, crate::network::readiness_messages(record)?),
+        None => Default::default(),
     };
     let task = KeeperTask {
         streams: [stdout.into(), stderr.into()],
@@ -99,6 +115,9 @@ fn run(
         held,
         remove: group.map(|group| group.directories()).unwrap_or_default(),
         farewell,
+        ready,
+        unready,
+        care: care::task(specification, assembly.address)?,
     };
     sandbox.detach(task)?;
     assembly.hand_over();

@@ -7,6 +7,9 @@
 //!   lock                 locked by its keeper, and by its maker until the keeper has it
 //!   pid                  its first process and its keeper, as long as there is no `exit`
 //!   exit                 how it ended
+//!   health               what its checks say and how often it was started again, where it has either
+//!   last                 how it ended before it was started again
+//!   stop                 it is not to be started again
 //!   log/                 log, log.1, ...
 //!   upper/ work/         its own files
 //!   hosts hostname resolv.conf
@@ -121,6 +124,18 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             read => ContainerExit::parse(&read.during(|| format!("read {}", path.display()))?).map(Some),
         }
+    }
+
+    /// Has its keeper start it no more.
+    pub(crate) fn mark_as_stopped(&self) -> Result<()> {
+        let path = self.0.join("stop");
+        File::create(&path).map(drop).during(|| format!("write {}", path.display()))
+    }
+
+    /// How it ended before the restart that is under way.
+    pub(crate) fn last(&self) -> Result<ContainerExit> {
+        let path = self.0.join("last");
+        ContainerExit::parse(&fs::read(&path).during(|| format!("read {}", path.display()))?)
     }
 
     /// Removes it with all it holds on disk, its name first.

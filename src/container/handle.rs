@@ -1,13 +1,16 @@
 //! A detached container, from any process.
 
+use super::assembly::Holdings;
 use super::attached::read_holdings;
 use super::detach::pin_name;
 use super::directory::{Directory, find_name};
 use super::exit::ContainerExit;
+use super::health::{HealthReport, HealthState};
 use super::log::Logs;
+use super::published::Published;
 use super::services::Services;
-use super::specification::Specification;
-use crate::cgroup::{Cgroup, CpuStats, IoStats, MemoryStats, PidsStats, Pressure};
+use super::specification::{ReplicaOf, Specification};
+use crate::cgroup::{Cgroup, CpuStats, IoStats, MemoryStats, PidsStats, Pressure, ProcessorWait};
 use crate::error::{Context, During};
 use crate::kernel::PidFd;
 use crate::network::{NetworkStats, PublishedPort};
@@ -15,6 +18,7 @@ use crate::value::{ContainerId, Name, Timestamp};
 use crate::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +36,11 @@ pub struct Container {
 pub enum ContainerState {
     /// It runs; this is the number of its first process on the host.
     Running(i32),
+    /// It has ended and is about to be started again by its keeper; it may also be in the middle of that.
+    Restarting {
+        /// How it ended last.
+        last: ContainerExit,
+    },
     /// It has ended.
     Exited(ContainerExit),
 }
@@ -53,6 +62,12 @@ pub struct ContainerStats {
     /// The bridge network; `None` without one.
     pub network: Option<NetworkStats>,
 }
+
+/// How often a stop that should have happened is asked for again.
+const STOP_TICK: Duration = Duration::from_secs(5);
+
+/// Tells a keeper to look whether its container is to be stopped.
+const KEEPER_SIGNAL: i32 = libc::SIGUSR1;
 
 impl Container {
     /// The container with this id.
@@ -124,7 +139,10 @@ impl Container {
         if self.directory.is_alive()
             && let Some((process, _)) = self.directory.processes()
         {
-            return Ok(ContainerState::Running(process));
+            match process {
+                0 => return Ok(ContainerState::Restarting { last: self.directory.last()? }),
+                _ => return Ok(ContainerState::Running(process)),
+            }
         }
         // The keeper may have recorded the end between the two looks; if not, it died without a word.
         match self.directory.exit()? {
@@ -144,6 +162,37 @@ impl Container {
         }
     }
 
+    /// What its health checks say; [`HealthState::Unchecked`] without one. After its end: what they said last.
+    ///
+    /// # Errors
+    /// `NotFound` once it has been removed.
+    pub fn health(&self) -> Result<HealthReport> {
+        let unchecked =
+            || HealthReport { state: HealthState::Unchecked, since: self.created(), failures: 0, finding: None };
+        Ok(self.published()?.map_or_else(unchecked, |published| published.health))
+    }
+
+    /// How many times its keeper has started it again.
+    ///
+    /// # Errors
+    /// `NotFound` once it has been removed.
+    pub fn restarts(&self) -> Result<u32> {
+        Ok(self.published()?.map_or(0, |published| published.restarts))
+    }
+
+    /// The directory in which its keeper replaces the file `health` whenever one of the two changes: to be watched
+    /// (inotify) by whoever waits for a change.
+    pub(crate) fn published_in(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn published(&self) -> Result<Option<Published>> {
+        match Published::read(self.directory.path())? {
+            None if !self.directory.path().exists() => Err(self.not_found()),
+            published => Ok(published),
+        }
+    }
+
     /// Whether it runs.
     ///
     /// # Errors
@@ -152,39 +201,72 @@ impl Container {
         Ok(matches!(self.state()?, ContainerState::Running(_)))
     }
 
-    /// Sends a signal to its command; SIGKILL ends all its processes. That it has ended is no error.
+    /// Sends a signal to its command; SIGKILL ends all its processes. That it has ended is no error. One with a
+    /// [`Restart`](crate::Restart) is started again when that ends it: [`stop`](Self::stop) is what ends it for good.
     ///
     /// # Errors
     /// As [`state`](Self::state).
     pub fn kill(&self, signal: i32) -> Result<()> {
-        let ContainerState::Running(process) = self.state()? else { return Ok(()) };
+        match self.state()? {
+            ContainerState::Running(process) => self.signal(process, process, signal),
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks it to stop, by its stop signal; kills it where it has not ended within `grace`. It is not started again,
+    /// whatever its [`Restart`](crate::Restart) says; one that waits for a restart stays as it ended last.
+    ///
+    /// # Errors
+    /// As [`state`](Self::state).
+    pub fn stop(&self, grace: Duration) -> Result<ContainerExit> {
+        self.ask_to_stop(self.specification.stop_signal)?;
+        if let Some(exit) = self.wait_for(grace)? {
+            return Ok(exit);
+        }
+        loop {
+            self.ask_to_stop(libc::SIGKILL)?;
+            if let Some(exit) = self.wait_for(STOP_TICK)? {
+                return Ok(exit);
+            }
+        }
+    }
+
+    /// Sends a signal to the command, or, between two runs, word to the keeper not to start another.
+    fn ask_to_stop(&self, signal: i32) -> Result<()> {
+        if self.specification.restart.is_possible() {
+            // First of all: the keeper looks for it after each end, so it restarts nothing that is signalled below.
+            self.directory.mark_as_stopped()?;
+        }
+        match self.state() {
+            Ok(ContainerState::Running(process)) => self.signal(process, process, signal),
+            // A keeper that is starting the next run ends that, or, once it runs, sends it the stop signal itself.
+            Ok(ContainerState::Restarting { .. }) => match self.directory.processes() {
+                Some((0, keeper)) => self.signal(0, keeper, KEEPER_SIGNAL),
+                // It has just been started.
+                Some((process, _)) => self.signal(process, process, signal),
+                None => Ok(()),
+            },
+            other => other.map(drop),
+        }
+    }
+
+    /// Sends a signal to `target`, which is the container's as long as `first` is on record as its first process.
+    fn signal(&self, first: i32, target: i32, signal: i32) -> Result<()> {
         let operation = || format!("send signal {signal} to container {}", self.shown());
-        let pidfd = match PidFd::open(process) {
+        let pidfd = match PidFd::open(target) {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
             opened => opened.during(operation)?,
         };
-        // The keeper gives the number free only after it has recorded the end, or by its own: it lives and there is no
-        // record, so the number opened above is the container's.
-        if !self.directory.is_alive() || self.directory.exit()?.is_some() {
+        // The keeper gives a number free only after it has recorded the end, or that there is no process for now, or by
+        // its own death: it lives and the record is as it was, so what was opened above is the container's.
+        let same = self.directory.processes().is_some_and(|(now, keeper)| now == first || keeper == target);
+        if !same || !self.directory.is_alive() || self.directory.exit()?.is_some() {
             return Ok(());
         }
         match pidfd.send_signal(signal) {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
             sent => sent.during(operation),
         }
-    }
-
-    /// Asks it to stop, by its stop signal; kills it where it has not ended within `grace`.
-    ///
-    /// # Errors
-    /// As [`state`](Self::state).
-    pub fn stop(&self, grace: Duration) -> Result<ContainerExit> {
-        self.kill(self.specification.stop_signal)?;
-        if let Some(exit) = self.wait_for(grace)? {
-            return Ok(exit);
-        }
-        self.kill(libc::SIGKILL)?;
-        self.wait()
     }
 
     /// Waits for its end, and before that for its start where that is under way.
@@ -242,9 +324,7 @@ impl Container {
     /// `NotFound` once it has ended, `Unsupported` where it has no control group.
     pub fn stats(&self) -> Result<ContainerStats> {
         let holdings = read_holdings(self.directory.path()).unwrap_or_default();
-        let group = holdings.cgroup.as_ref().map(Cgroup::open).ok_or_else(|| {
-            Error::new(ErrorKind::Unsupported, format!("container {} has no control group", self.shown()))
-        })?;
+        let group = self.group(&holdings)?;
         let stats = group.stats().context(|| format!("statistics of container {}", self.shown()))?;
         let network = match &holdings.attachment {
             Some(record) => self.services.networks.stats(record)?,
@@ -260,6 +340,22 @@ impl Container {
         })
     }
 
+    /// How long its threads have waited for a processor; see [`Cgroup::processor_wait`].
+    ///
+    /// # Errors
+    /// As [`stats`](Self::stats).
+    pub fn processor_wait(&self) -> Result<Option<ProcessorWait>> {
+        let holdings = read_holdings(self.directory.path()).unwrap_or_default();
+        let waits = self.group(&holdings)?.processor_wait();
+        waits.context(|| format!("statistics of container {}", self.shown()))
+    }
+
+    fn group(&self, holdings: &Holdings) -> Result<Cgroup> {
+        holdings.cgroup.as_ref().map(Cgroup::open).ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, format!("container {} has no control group", self.shown()))
+        })
+    }
+
     /// What it has written, line by line; see [`Logs::follow`].
     pub fn logs(&self) -> Logs {
         Logs::new(self.directory.clone())
@@ -270,9 +366,8 @@ impl Container {
     /// # Errors
     /// `InUse` while it runs.
     pub fn remove(self) -> Result<()> {
-        if self.directory.path().exists() && self.is_running()? {
-            return Err(Error::new(ErrorKind::InUse, format!("container {} runs", self.shown()))
-                .hint("stop it first, or kill it with .kill(9)"));
+        if self.directory.path().exists() && !matches!(self.state()?, ContainerState::Exited(_)) {
+            return Err(Error::new(ErrorKind::InUse, format!("container {} runs", self.shown())).hint("stop it first"));
         }
         self.remove_ended()
     }
@@ -295,7 +390,18 @@ impl Container {
         Error::new(ErrorKind::NotFound, format!("there is no container {}", self.shown()))
     }
 
-    fn shown(&self) -> &str {
+    /// What it is a replica of.
+    pub(crate) fn replica_of(&self) -> Option<&ReplicaOf> {
+        self.specification.replica.as_ref()
+    }
+
+    /// Where it is on disk.
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Its name, else its id.
+    pub(crate) fn shown(&self) -> &str {
         self.name().map_or(self.id().as_str(), |name| name.as_str())
     }
 }

@@ -44,8 +44,23 @@ pub struct Logs {
     follow: bool,
     waiting: VecDeque<PathBuf>,
     current: Option<Current>,
-    begun: bool,
+    ended: bool,
     watch: Option<Inotify>,
+}
+
+/// What a look at a log finds.
+#[derive(Debug)]
+pub(super) enum Progress {
+    Line(LogLine),
+    /// Nothing yet; the container may write more.
+    Later,
+    /// There will be no more.
+    Ended,
+}
+
+/// What changes in the directory of a log when a line is written or the log is rotated.
+pub(super) fn log_events() -> AddWatchFlags {
+    AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVE
 }
 
 #[derive(Debug)]
@@ -58,7 +73,7 @@ struct Current {
 
 impl Logs {
     pub(crate) fn new(directory: Directory) -> Logs {
-        Logs { directory, follow: false, waiting: VecDeque::new(), current: None, begun: false, watch: None }
+        Logs { directory, follow: false, waiting: VecDeque::new(), current: None, ended: false, watch: None }
     }
 
     /// At the end waits for more, until the container has ended.
@@ -68,31 +83,47 @@ impl Logs {
         self
     }
 
-    fn next_line(&mut self) -> Result<Option<LogLine>> {
-        if !self.begun {
-            self.begun = true;
-            self.waiting = self.files_from(None);
+    /// The next line, or why there is none; never waits.
+    pub(super) fn advance(&mut self) -> Result<Progress> {
+        if self.ended {
+            return Ok(Progress::Ended);
         }
         loop {
-            if self.current.is_none() && !self.open_next()? {
-                return Ok(None);
-            }
-            // Looked at before the end of the file is: what is written after the look is found in the next round.
-            let alive = self.follow && self.directory.is_alive();
             if let Some(line) = self.read_line()? {
-                return Ok(Some(line));
+                return Ok(Progress::Line(line));
             }
-            let inode = self.current.as_ref().map(|current| current.inode);
+            // Looked at before the files are: what is written after the look is found in the next round.
+            let alive = self.follow && self.directory.is_alive();
             if self.waiting.is_empty() {
-                self.waiting = self.files_from(inode);
+                self.waiting = self.files_from(self.current.as_ref().map(|current| current.inode));
             }
-            match (self.waiting.is_empty(), alive) {
-                (false, _) => self.current = None,
-                (true, true) => self.wait_for_more()?,
-                (true, false) => {
+            // What was written after the first look at this file, and before it was rotated away or its writer ended.
+            if let Some(line) = self.read_line()? {
+                return Ok(Progress::Line(line));
+            }
+            match self.waiting.is_empty() {
+                true if alive => return Ok(Progress::Later),
+                true => {
+                    self.ended = true;
                     self.current = None;
-                    return Ok(None);
+                    return Ok(Progress::Ended);
                 }
+                false => self.open_next()?,
+            }
+        }
+    }
+
+    /// Where the log is.
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    fn next_line(&mut self) -> Result<Option<LogLine>> {
+        loop {
+            match self.advance()? {
+                Progress::Line(line) => return Ok(Some(line)),
+                Progress::Later => self.wait_for_more()?,
+                Progress::Ended => return Ok(None),
             }
         }
     }
@@ -114,19 +145,19 @@ impl Logs {
         files
     }
 
-    fn open_next(&mut self) -> Result<bool> {
+    fn open_next(&mut self) -> Result<()> {
         while let Some(path) = self.waiting.pop_front() {
             match File::open(&path) {
                 Ok(file) => {
                     let inode = file.metadata().during(|| "look at the log")?.ino();
                     self.current = Some(Current { reader: BufReader::new(file), inode, partial: Vec::new() });
-                    return Ok(true);
+                    return Ok(());
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error).during(|| format!("open {}", path.display())),
             }
         }
-        Ok(false)
+        Ok(())
     }
 
     fn read_line(&mut self) -> Result<Option<LogLine>> {
@@ -135,6 +166,7 @@ impl Logs {
         (&mut current.reader).take(room).read_until(b'\n', &mut current.partial).during(|| "read the log")?;
         if current.partial.last() != Some(&b'\n') {
             if current.partial.len() as u64 >= LINE_BUDGET {
+                current.partial = Vec::new();
                 return Err(Error::new(ErrorKind::Corrupt, "the log has a line that its keeper did not write"));
             }
             return Ok(None);
@@ -147,8 +179,7 @@ impl Logs {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         if self.watch.is_none() {
             let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).during(|| "watch the log")?;
-            let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVE;
-            watch.add_watch(&self.directory.log(), events).during(|| "watch the log")?;
+            watch.add_watch(&self.directory.log(), log_events()).during(|| "watch the log")?;
             self.watch = Some(watch);
             // What came before the watch raises no event.
             return Ok(());

@@ -1,9 +1,12 @@
 //! What every container of an engine shares.
 
+use super::directory::{self, Directory};
 use crate::error::During;
 use crate::launch::{IdMap, Launcher};
 use crate::network::Networks;
 use crate::store::Store;
+use crate::value::Name;
+use crate::volume::{Volume, VolumeUsers};
 use crate::{Error, ErrorKind, Result};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -23,6 +26,11 @@ impl Services {
         let store = Store::open(root, run)?;
         let networks = Networks::new(store.root(), run);
         Ok(Arc::new(Services { store, networks, launcher: Launcher::new()? }))
+    }
+
+    /// The named volume, which may not exist yet.
+    pub(crate) fn volume(self: &Arc<Self>, name: Name) -> Volume {
+        Volume::new(&self.store, self.clone(), name)
     }
 
     /// Where containers are: one directory each, by id.
@@ -52,6 +60,23 @@ impl Services {
     /// The id map with which containers run here: none for root.
     pub(crate) fn id_map(&self) -> Option<IdMap> {
         (!nix::unistd::geteuid().is_root()).then(IdMap::current_user)
+    }
+}
+
+impl VolumeUsers for Services {
+    fn users_of(&self, volume: &Name) -> Result<Vec<String>> {
+        let mut users = Vec::new();
+        for id in directory::list(self)? {
+            let specification = match Directory::of(self, &id).specification() {
+                // Removed since the list was read.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                specification => specification?,
+            };
+            if specification.mounts.iter().any(|mount| mount.volume() == Some(volume.as_str())) {
+                users.push(specification.name.map_or_else(|| id.to_string(), |name| name.to_string()));
+            }
+        }
+        Ok(users)
     }
 }
 

@@ -1,8 +1,12 @@
 //! A container's complete description: everything that its image left open is decided.
 
+use super::health::Health;
+use super::restart::Restart;
 use crate::cgroup::{Limits, Policy};
+use crate::error::Context;
 use crate::network::{Network, PublishedPort};
 use crate::value::{ContainerId, Digest, EnvVar, Name, Timestamp};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -38,7 +42,24 @@ pub(crate) struct Specification {
     pub(crate) stop_signal: i32,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) log: LogOptions,
+    /// How it is asked whether it works.
+    #[serde(default)]
+    pub(crate) health: Option<Health>,
+    /// When its keeper starts it again.
+    #[serde(default)]
+    pub(crate) restart: Restart,
     pub(crate) created: Timestamp,
+    /// What it is a replica of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replica: Option<ReplicaOf>,
+}
+
+/// The place of a container in a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReplicaOf {
+    pub(crate) deployment: Name,
+    pub(crate) revision: u32,
+    pub(crate) place: u32,
 }
 
 /// Something of the host's in the container, or memory.
@@ -47,6 +68,30 @@ pub(crate) struct Specification {
 pub(crate) enum Mount {
     Bind { source: PathBuf, target: PathBuf, read_only: bool },
     Tmpfs { target: PathBuf, size: u64 },
+    Volume { name: String, target: PathBuf, read_only: bool },
+}
+
+impl Mount {
+    /// The name of the volume, where it is one.
+    pub(crate) fn volume(&self) -> Option<&str> {
+        match self {
+            Mount::Volume { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Refuses a volume whose name or mount point makes no sense; of the others the sandbox does.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Mount::Volume { name, target, .. } = self else { return Ok(()) };
+        name.parse::<Name>().context(|| "volume")?;
+        if !target.is_absolute() || target.components().count() < 2 {
+            let target = target.display();
+            return Err(Error::invalid(format!(
+                "mount point {target} of volume {name} is not an absolute path below /"
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// How much of a container's output is kept.

@@ -1,7 +1,9 @@
 //! Whole containers, attached and detached, in stores and networks of their own. They need root and a static busybox.
 
 mod hostile;
+mod merged;
 mod network;
+mod volumes;
 
 use super::*;
 use crate::cgroup::Limits;
@@ -54,7 +56,7 @@ fn busybox_image(services: &Services) -> StoredImage {
     std::fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
     for name in [
         "sh", "cat", "ls", "id", "sleep", "echo", "head", "tr", "dd", "hostname", "touch", "env", "yes", "kill",
-        "tail", "mkdir",
+        "tail", "mkdir", "rm",
     ] {
         std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
     }

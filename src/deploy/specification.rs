@@ -17,6 +17,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Deployment {
     pub(crate) name: String,
+    /// The name by which others of its networks find it; its own where there is none.
+    pub(crate) alias: Option<String>,
     pub(crate) image: String,
     pub(crate) replicas: u32,
     pub(crate) entrypoint: Option<Vec<String>>,
@@ -26,6 +28,7 @@ pub struct Deployment {
     pub(crate) user: Option<String>,
     pub(crate) hostname: Option<String>,
     pub(crate) read_only: bool,
+    pub(crate) init: bool,
     pub(crate) stop_signal: Option<String>,
     pub(crate) mounts: Vec<DeploymentMount>,
     pub(crate) limits: Limits,
@@ -36,6 +39,8 @@ pub struct Deployment {
     pub(crate) balance: Balance,
     pub(crate) weights: Vec<u32>,
     pub(crate) health: Option<Health>,
+    /// Whether the image's health check applies where none is given.
+    pub(crate) image_health: bool,
     pub(crate) restart: Restart,
     pub(crate) rollout: Strategy,
     pub(crate) autoscale: Option<Autoscale>,
@@ -270,6 +275,7 @@ impl Deployment {
     pub fn new(name: impl Into<String>, image: impl Into<String>) -> Deployment {
         Deployment {
             name: name.into(),
+            alias: None,
             image: image.into(),
             replicas: 1,
             entrypoint: None,
@@ -279,6 +285,7 @@ impl Deployment {
             user: None,
             hostname: None,
             read_only: false,
+            init: true,
             stop_signal: None,
             mounts: Vec::new(),
             limits: Limits::new(),
@@ -289,6 +296,7 @@ impl Deployment {
             balance: Balance::default(),
             weights: Vec::new(),
             health: None,
+            image_health: true,
             restart: Restart::always(),
             rollout: Rolling::default().into(),
             autoscale: None,
@@ -301,6 +309,13 @@ impl Deployment {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The name by which others of its networks find it, in place of its own: unique in each network, not in the engine.
+    #[must_use]
+    pub fn alias(mut self, alias: impl Into<String>) -> Deployment {
+        self.alias = Some(alias.into());
+        self
     }
 
     /// How many replicas; with [`autoscale`](Self::autoscale) how many to begin with.
@@ -356,6 +371,13 @@ impl Deployment {
     #[must_use]
     pub fn read_only(mut self, on: bool) -> Deployment {
         self.read_only = on;
+        self
+    }
+
+    /// Whether an init runs as PID 1 of each replica; see [`ContainerBuilder::init`](crate::ContainerBuilder::init).
+    #[must_use]
+    pub fn init(mut self, on: bool) -> Deployment {
+        self.init = on;
         self
     }
 
@@ -455,10 +477,19 @@ impl Deployment {
         self
     }
 
-    /// What tells that a replica works. Without it a replica works as soon as its command is executed.
+    /// What tells that a replica works. Without it the image's check does; without that, a replica works as soon as its
+    /// command is executed.
     #[must_use]
     pub fn health(mut self, health: Health) -> Deployment {
         self.health = Some(health);
+        self
+    }
+
+    /// No health check, not even the image's.
+    #[must_use]
+    pub fn no_health(mut self) -> Deployment {
+        self.health = None;
+        self.image_health = false;
         self
     }
 

@@ -124,6 +124,28 @@ pub(crate) fn rename_no_replace(
     rename(from_directory, from, to_directory, to, libc::RENAME_NOREPLACE)
 }
 
+/// Exchanges `one` and `other` in their directories in one step: at no moment is either name missing.
+pub(crate) fn rename_exchange(
+    one_directory: BorrowedFd<'_>,
+    one: &Path,
+    other_directory: BorrowedFd<'_>,
+    other: &Path,
+) -> io::Result<()> {
+    rename(one_directory, one, other_directory, other, libc::RENAME_EXCHANGE)
+}
+
+/// Makes the empty file `target` share the content of `source` (`FICLONE`, ioctl_ficlonerange(2)); `false` where their
+/// file system cannot, and the content has to be copied.
+pub(crate) fn share_content(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: FICLONE takes a descriptor as its argument, no pointer; both are open for the call.
+    let result = unsafe { libc::ioctl(target.as_raw_fd(), libc::FICLONE, source.as_raw_fd()) };
+    match Errno::result(result) {
+        Ok(_) => Ok(true),
+        Err(Errno::EOPNOTSUPP | Errno::EXDEV | Errno::EINVAL | Errno::ENOTTY | Errno::ENOSYS) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 fn rename(
     from_directory: BorrowedFd<'_>,
     from: &Path,

@@ -41,12 +41,12 @@ impl IdMap {
             // One write for the whole map: the kernel takes no second one.
             target.write_all(text.as_bytes()).during(|| format!("write {file} of the container"))
         };
-        if !nix::unistd::geteuid().is_root() {
+        if IdMap::needs_denial() {
             // Without it the kernel lets nobody unprivileged write a gid map (CVE-2014-8989).
             write("setgroups", "deny")?;
         }
-        for (file, ranges) in [("uid_map", &self.users), ("gid_map", &self.groups)] {
-            write(file, &lines(ranges)).map_err(|error| match error.kind() {
+        for (file, text) in ["uid_map", "gid_map"].into_iter().zip(self.texts()) {
+            write(file, &text).map_err(|error| match error.kind() {
                 ErrorKind::PermissionDenied => {
                     error.hint("an ordinary user can map only its own id; use IdMap::current_user()")
                 }
@@ -54,6 +54,16 @@ impl IdMap {
             })?;
         }
         Ok(())
+    }
+
+    /// The texts of the two files, users and groups.
+    pub(crate) fn texts(&self) -> [String; 2] {
+        [lines(&self.users), lines(&self.groups)]
+    }
+
+    /// Whether setgroups(2) must be denied before the maps are written.
+    pub(crate) fn needs_denial() -> bool {
+        !nix::unistd::geteuid().is_root()
     }
 
     /// Whether the maps make sense: not empty, no overflow, no id twice.

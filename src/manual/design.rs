@@ -11,7 +11,8 @@
 //!
 //! - one launch thread for each engine (and one for all [`Sandbox`](crate::Sandbox) values without engine);
 //! - some threads during one pull or push, gone when it returns;
-//! - a thread for an instant to make a network namespace, since a namespace belongs to a thread.
+//! - a thread for an instant to make a network namespace, since a namespace belongs to a thread;
+//! - a thread for each [`Supervisor`](crate::Supervisor), and one for each replica that is being stopped.
 //!
 //! All signals are blocked in the launch thread, and it owns no locks of the host's libraries.
 //!
@@ -22,9 +23,13 @@
 //! | room | what it is for |
 //! |---|---|
 //! | `engine` | opens a root directory and hands out the rooms below |
+//! | `kubernetes` | the manifests of a deployment, and what changes its meaning there |
+//! | `compose` | Compose files: parsed strictly, lowered into deployments |
+//! | `deploy` | deployments: controller, rollouts, scale, admission, statistics |
 //! | `build` | Dockerfiles and typed builders: steps, cache, contexts, programs of this machine |
 //! | `container` | one container's life: builder, record, logs, statistics, recovery |
-//! | `network` | bridge, virtual cables, published ports, over netlink |
+//! | `volume` | named volumes and their snapshots |
+//! | `network` | bridge, virtual cables, published ports, balanced services, over netlink |
 //! | `registry` | the distribution protocol: pull, push, credentials |
 //! | `store` | blobs, names, layers, snapshots, leases, garbage collection |
 //! | `archive` | layers as tar, in and out |

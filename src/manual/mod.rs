@@ -3,11 +3,13 @@
 //! - [`design`]: the rooms of the crate, how a start works, what is on disk.
 //! - [`security`]: the classes of holes that container engines have had, and what makes each impossible here.
 //! - [`fork_safety`]: what the crate does in a process that forks, or that was forked.
+//! - [`deployments`]: replicas behind one address, rollouts, rollbacks, and what goes on without your program.
 //! - [`detaching`]: how containers outlive the program that started them, without a daemon.
 //! - [`async_hosts`]: how to use it from an event loop or an asynchronous runtime.
 //! - [`shortcomings`]: what is missing or weak, and what to do instead.
 
 pub mod async_hosts;
+pub mod deployments;
 pub mod design;
 pub mod detaching;
 pub mod fork_safety;

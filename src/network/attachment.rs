@@ -2,14 +2,15 @@
 
 use super::bridge::{self, Definition};
 use super::conntrack;
-use super::lease::{AttachmentRecord, Leases};
+use super::lease::{AttachmentRecord, Leases, Membership};
 use super::namespace::NetworkNamespace;
 use super::nftables::{Table, removal_bytes};
 use super::publish::{HeldPorts, PublishedPort};
 use super::route::{Mac, RouteSocket, VirtualCable};
+use super::service;
 use super::stats::NetworkStats;
 use crate::error::{Context, During};
-use crate::value::ContainerId;
+use crate::value::{ContainerId, Name};
 use crate::{Error, ErrorKind, Result};
 use std::fs::{DirBuilder, File};
 use std::net::Ipv4Addr;
@@ -30,6 +31,17 @@ const INTERFACE_NAME_BYTES: usize = 15;
 pub(crate) struct Networks {
     root: PathBuf,
     run: PathBuf,
+}
+
+/// What a container asks of the network.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Joining<'a> {
+    /// The ports to publish.
+    pub(crate) ports: &'a [PublishedPort],
+    /// The networks it belongs to; none is `default` alone.
+    pub(crate) networks: &'a [Name],
+    /// Its place among the members of services.
+    pub(crate) membership: Membership,
 }
 
 /// A container's place in the network. It stays until [`Networks::detach`], whatever becomes of this value.
@@ -59,11 +71,11 @@ impl Networks {
         &self,
         namespace: &NetworkNamespace,
         id: &ContainerId,
-        ports: &[PublishedPort],
+        joining: &Joining<'_>,
     ) -> Result<Attachment> {
-        let (held, ports) = HeldPorts::reserve(ports)?;
+        let (held, ports) = HeldPorts::reserve(joining.ports)?;
         let mut route = RouteSocket::open()?;
-        let (definition, record) = self.connect(&mut route, namespace, id, ports)?;
+        let (definition, record) = self.connect(&mut route, namespace, id, joining, ports)?;
         match configure(namespace, &definition, &record) {
             Ok(()) => Ok(Attachment {
                 address: record.address,
@@ -94,7 +106,15 @@ impl Networks {
             route.delete_link(link.index)?;
         }
         let _lock = self.lock()?;
-        self.leases()?.give_back(record)
+        let leases = self.leases()?;
+        if leases.is_held_by(record)? && record.membership != Membership::None {
+            // A host that has flushed the table has flushed this too.
+            let mut table = Table::open(&record.bridge)?;
+            if table.exists()? {
+                table.set_down(record.address, false)?;
+            }
+        }
+        leases.give_back(record)
     }
 
     /// The place of a container whose start was cut off before it could record it: the lease comes before all else.
@@ -114,7 +134,7 @@ impl Networks {
         let Some((index, _)) = definition.find(&mut route)? else {
             return Ok(true);
         };
-        if !bridge::is_unused(&mut route, index)? {
+        if !bridge::is_unused(&mut route, &definition)? || !self.services()?.is_empty() {
             return Ok(false);
         }
         Table::open(&definition.bridge)?.remove()?;
@@ -135,11 +155,13 @@ impl Networks {
         route: &mut RouteSocket,
         namespace: &NetworkNamespace,
         id: &ContainerId,
+        joining: &Joining<'_>,
         ports: Vec<PublishedPort>,
     ) -> Result<(Definition, AttachmentRecord)> {
         let _lock = self.lock()?;
-        let leases = self.leases()?;
-        let (definition, bridge) = bridge::ensure(&self.definition(), route, &leases)?;
+        let (leases, store) = (self.leases()?, self.service_store());
+        service::check_ports(&store, &ports)?;
+        let (definition, _) = bridge::ensure(&self.definition(), route, &leases, &store)?;
         let interface = interface_name(id);
         let make = |address| AttachmentRecord {
             version: 1,
@@ -148,25 +170,32 @@ impl Networks {
             interface: interface.clone(),
             address,
             ports: ports.clone(),
+            membership: joining.membership,
+            networks: joining.networks.to_vec(),
+            hosts: None,
         };
-        let record = leases.take(definition.subnet, make, |interface| Ok(route.link(interface)?.is_some()))?;
+        let (record, before) =
+            leases.take(definition.subnet, make, |interface| Ok(route.link(interface)?.is_some()))?;
+        if let Err(error) = begin(&definition, &record, before.as_ref()) {
+            let _ = leases.give_back(&record);
+            return Err(error);
+        }
         let cable = VirtualCable {
             name: &interface,
-            bridge,
+            group: definition.group(),
             peer_name: CONTAINER_INTERFACE,
             peer_mac: mac_of(record.address),
             namespace: namespace.as_fd(),
             mtu: definition.mtu,
-            hairpin: !record.ports.is_empty(),
         };
-        if let Err(error) = lay(route, &cable) {
+        if let Err(error) = lay(route, &cable, definition.subnet.gateway(), record.address) {
             let _ = leases.give_back(&record);
             return Err(error);
         }
         Ok((definition, record))
     }
 
-    fn lock(&self) -> Result<File> {
+    pub(super) fn lock(&self) -> Result<File> {
         for directory in [&self.root, &self.run] {
             DirBuilder::new()
                 .recursive(true)
@@ -185,51 +214,79 @@ impl Networks {
         }
     }
 
-    fn leases(&self) -> Result<Leases> {
+    pub(super) fn leases(&self) -> Result<Leases> {
         Leases::open(self.run.join("default"))
     }
 
-    fn definition(&self) -> PathBuf {
+    /// Where what outlives a reboot is.
+    pub(super) fn directory(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn definition(&self) -> PathBuf {
         self.root.join("default.json")
     }
 }
 
-/// A finished netlink transaction that unpublishes the container's ports: any process can send it as one datagram on a
-/// fresh `NETLINK_NETFILTER` socket in the host's network namespace, without looking at the answer. Empty where there is
-/// nothing to send. The virtual cable goes with the container's namespace.
+/// A finished netlink transaction that unpublishes the container's ports, and keeps a member of a service from getting
+/// new connections: any process can send it as one datagram on a fresh `NETLINK_NETFILTER` socket in the host's network
+/// namespace, without looking at the answer. Empty where there is nothing to send. The virtual cable goes with the
+/// container's namespace.
 pub(crate) fn undo_message(record: &AttachmentRecord) -> Result<Vec<u8>> {
-    match record.redirects().as_slice() {
-        [] => Ok(Vec::new()),
-        redirects => removal_bytes(&record.bridge, redirects),
+    let redirects = record.redirects();
+    let down = (record.membership != Membership::None).then_some(record.address);
+    if redirects.is_empty() && down.is_none() {
+        return Ok(Vec::new());
+    }
+    removal_bytes(&record.bridge, &redirects, down)
+}
+
+/// Whether the container at this address is to get connections from the first moment on. What the dead holder of the
+/// address has said about itself counts no more.
+fn begin(definition: &Definition, record: &AttachmentRecord, before: Option<&AttachmentRecord>) -> Result<()> {
+    let said = before.is_some_and(|before| before.membership != Membership::None);
+    match (record.membership, said) {
+        (Membership::Awaited, _) => Table::open(&definition.bridge)?.set_down(record.address, true),
+        (_, true) => Table::open(&definition.bridge)?.set_down(record.address, false),
+        (_, false) => Ok(()),
     }
 }
 
 /// Lays the cable. An earlier cable of the same container, whose namespace the kernel has not taken apart yet, is cut.
-fn lay(route: &mut RouteSocket, cable: &VirtualCable<'_>) -> Result<()> {
-    let operation = "connect the container to the bridge";
+fn lay(route: &mut RouteSocket, cable: &VirtualCable<'_>, gateway: Ipv4Addr, container: Ipv4Addr) -> Result<()> {
+    let operation = "connect the container to the host";
     let outcome = route.create_cable(cable)?;
     match outcome.errno {
         libc::EEXIST => match route.link(cable.name)? {
             Some(earlier) => {
                 route.delete_link(earlier.index)?;
-                route.create_cable(cable)?.check(operation)
+                route.create_cable(cable)?.check(operation)?;
             }
-            None => Err(Error::new(
-                ErrorKind::AlreadyExists,
-                format!("{operation}: its namespace has an interface {} already", cable.peer_name),
-            )),
+            None => {
+                return Err(Error::new(
+                    ErrorKind::AlreadyExists,
+                    format!("{operation}: its namespace has an interface {} already", cable.peer_name),
+                ));
+            }
         },
-        libc::EOPNOTSUPP => Err(Error::os(operation, outcome.errno)
-            .hint("the kernel has no virtual cables: enable CONFIG_VETH, or load the module veth")),
-        _ => outcome.check(operation),
+        libc::EOPNOTSUPP => {
+            return Err(Error::os(operation, outcome.errno)
+                .hint("the kernel has no virtual cables: enable CONFIG_VETH, or load the module veth"));
+        }
+        _ => outcome.check(operation)?,
     }
+    let link = route.link(cable.name)?;
+    let link = link.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{operation}: its cable has gone again")))?;
+    route.connect(link.index, gateway, container).inspect_err(|_| {
+        // The first error says what went wrong.
+        let _ = route.delete_link(link.index);
+    })
 }
 
 /// The part that containers go through side by side.
 fn configure(namespace: &NetworkNamespace, definition: &Definition, record: &AttachmentRecord) -> Result<()> {
     let index = namespace.interface(CONTAINER_INTERFACE)?;
-    let subnet = definition.subnet;
-    namespace.configure(|route| route.configure(index, record.address, subnet, subnet.gateway()))?;
+    namespace.configure(|route| route.configure(index, record.address, definition.subnet.gateway()))?;
     let redirects = record.redirects();
     if redirects.is_empty() {
         return Ok(());

@@ -41,6 +41,9 @@ pub(crate) struct ServiceRecord {
     pub(crate) specification: ServiceSpecification,
     pub(crate) address: Ipv4Addr,
     pub(crate) members: Vec<ServiceMember>,
+    /// Grows with every change, so that the kernel's part can be told from an earlier one.
+    #[serde(default)]
+    pub(crate) generation: u64,
 }
 
 /// A container behind a service.

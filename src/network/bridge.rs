@@ -1,14 +1,16 @@
 //! The default network: its bridge, its subnet, its table, and what is on disk about it.
 
+use super::balance::ServiceRecord;
 use super::lease::{AttachmentRecord, Leases};
 use super::nftables::{Redirect, Table};
+use super::record::write_durably;
 use super::route::{Mac, Route, RouteSocket};
+use super::service::{self, ServiceStore};
 use super::subnet::{Subnet, free_subnet};
 use crate::error::During;
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 
 const VERSION: u32 = 1;
@@ -55,6 +57,11 @@ impl Definition {
         Ok(Some(definition))
     }
 
+    /// The interface group of the containers' cables.
+    pub(super) fn group(&self) -> u32 {
+        group_of(&self.bridge)
+    }
+
     /// The index of the bridge, if it is there and ours, and whether it is up.
     pub(super) fn find(&self, route: &mut RouteSocket) -> Result<Option<(u32, bool)>> {
         let link = route.link(&self.bridge)?.filter(|link| link.mac == Some(self.mac));
@@ -63,19 +70,17 @@ impl Definition {
 
     fn save(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_vec_pretty(self).map_err(|error| Error::invalid("network").source_error(error))?;
-        let aside = path.with_extension("json.new");
-        let operation = || format!("write {}", path.display());
-        let mut file = File::create(&aside).during(operation)?;
-        file.write_all(&text).during(operation)?;
-        file.sync_all().during(operation)?;
-        fs::rename(&aside, path).during(operation)?;
-        let directory = path.parent().unwrap_or(Path::new("."));
-        File::open(directory).and_then(|directory| directory.sync_all()).during(operation)
+        write_durably(path, &text)
     }
 }
 
 /// Makes sure of the bridge, the table and forwarding; the definition and the bridge's index. The caller holds the lock.
-pub(super) fn ensure(path: &Path, route: &mut RouteSocket, leases: &Leases) -> Result<(Definition, u32)> {
+pub(super) fn ensure(
+    path: &Path,
+    route: &mut RouteSocket,
+    leases: &Leases,
+    store: &ServiceStore,
+) -> Result<(Definition, u32)> {
     let recorded = Definition::load(path)?;
     let present = match &recorded {
         Some(definition) => definition.find(route)?.map(|(index, up)| (definition.clone(), index, up)),
@@ -86,13 +91,17 @@ pub(super) fn ensure(path: &Path, route: &mut RouteSocket, leases: &Leases) -> R
         None => create(path, recorded, route)?,
     };
     if up {
-        restore_table(&definition, route, leases)?;
+        if !Table::open(&definition.bridge)?.exists()? {
+            restore_table(&definition, route, leases, &store.all()?)?;
+        }
     } else {
         // The bridge is brought up last: one that is up has all the rest.
         leases.clear()?;
-        Table::open(&definition.bridge)?.create(definition.subnet, &[])?;
+        service::begin_anew(store, definition.subnet)?;
+        let mut table = Table::open(&definition.bridge)?;
+        table.create(definition.subnet, &[])?;
+        table.apply(&service::rules(definition.subnet, &store.all()?))?;
         route.add_address(index, definition.subnet.gateway(), definition.subnet)?;
-        route.route_loopback_addresses(index)?;
         route.bring_up(index)?;
     }
     enable_forwarding(path, &mut definition)?;
@@ -134,10 +143,16 @@ fn free_of_default_routes(taken: &[Subnet]) -> impl Iterator<Item = &Subnet> {
     taken.iter().filter(|subnet| subnet.prefix > 2)
 }
 
-/// Makes the table again where another program has flushed it, with the ports of the containers that are alive.
-fn restore_table(definition: &Definition, route: &mut RouteSocket, leases: &Leases) -> Result<()> {
+/// Makes the table again where another program has flushed it, with the ports of the containers that are alive and with
+/// the services `records`.
+pub(super) fn restore_table(
+    definition: &Definition,
+    route: &mut RouteSocket,
+    leases: &Leases,
+    records: &[ServiceRecord],
+) -> Result<()> {
     let mut table = Table::open(&definition.bridge)?;
-    if table.exists()? {
+    if table.is_whole(definition.subnet)? {
         return Ok(());
     }
     let mut redirects: Vec<Redirect> = Vec::new();
@@ -146,7 +161,8 @@ fn restore_table(definition: &Definition, route: &mut RouteSocket, leases: &Leas
             redirects.extend(record.redirects());
         }
     }
-    table.create(definition.subnet, &redirects)
+    table.create(definition.subnet, &redirects)?;
+    table.apply(&service::rules(definition.subnet, records))
 }
 
 fn enable_forwarding(path: &Path, definition: &mut Definition) -> Result<()> {
@@ -184,15 +200,27 @@ fn is_bridge_name(name: &str) -> bool {
     matches!(number.len(), 1..=4) && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether no container hangs on the bridge.
-pub(super) fn is_unused(route: &mut RouteSocket, bridge: u32) -> Result<bool> {
-    Ok(route.links()?.iter().all(|link| link.master != Some(bridge)))
+/// Whether no container's cable is there.
+pub(super) fn is_unused(route: &mut RouteSocket, definition: &Definition) -> Result<bool> {
+    Ok(route.links()?.iter().all(|link| link.group != definition.group()))
+}
+
+/// The interface group of the network whose bridge is called so: interfaces of a host that are in no group are in 0, and
+/// hand-made groups are small numbers.
+pub(super) fn group_of(bridge: &str) -> u32 {
+    const BASE: u32 = 0x6372_0000;
+    let number: u32 = bridge.trim_start_matches(|char: char| !char.is_ascii_digit()).parse().unwrap_or(0);
+    BASE + number % (1 << 16)
 }
 
 /// The elements of an attachment in the maps of published ports.
 impl AttachmentRecord {
     /// See [`Redirect`].
     pub(super) fn redirects(&self) -> Vec<Redirect> {
-        self.ports.iter().map(|port| Redirect::new(port, self.address)).collect()
+        let mut redirects: Vec<Redirect> = self.ports.iter().map(|port| Redirect::new(port, self.address)).collect();
+        if !redirects.is_empty() {
+            redirects.push(Redirect::to_itself(self.address));
+        }
+        redirects
     }
 }

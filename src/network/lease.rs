@@ -3,7 +3,7 @@
 use super::publish::PublishedPort;
 use super::subnet::Subnet;
 use crate::error::During;
-use crate::value::ContainerId;
+use crate::value::{ContainerId, Name};
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -26,6 +26,28 @@ pub(crate) struct AttachmentRecord {
     pub(crate) address: Ipv4Addr,
     /// The published ports, with their numbers on the host.
     pub(crate) ports: Vec<PublishedPort>,
+    /// Its place among the members of services.
+    #[serde(default)]
+    pub(crate) membership: Membership,
+    /// The networks it belongs to; none is `default` alone.
+    #[serde(default)]
+    pub(crate) networks: Vec<Name>,
+    /// Its `/etc/hosts` on the host, where services are named; once it has been written.
+    #[serde(default)]
+    pub(crate) hosts: Option<PathBuf>,
+}
+
+/// Whether a container is behind a service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Membership {
+    /// It is not.
+    #[default]
+    None,
+    /// It is, and takes connections as soon as the service is led to it.
+    Ready,
+    /// It is, and takes connections once it says that it is ready.
+    Awaited,
 }
 
 /// The leases of one network. Whoever calls holds the network's lock.
@@ -44,19 +66,21 @@ impl Leases {
     /// Leases the next free address of `subnet` and writes the record that `record` makes of it.
     ///
     /// Addresses are taken in turn, so that one that has become free rests as long as it can: connections and caches of
-    /// others may still mean its last holder. A lease whose interface is gone (`alive`) was left by a crash and is free.
+    /// others may still mean its last holder. A lease whose interface is gone (`alive`) was left by a crash and is free;
+    /// it comes back beside the new one.
     pub(super) fn take(
         &self,
         subnet: Subnet,
         record: impl Fn(Ipv4Addr) -> AttachmentRecord,
         mut alive: impl FnMut(&str) -> Result<bool>,
-    ) -> Result<AttachmentRecord> {
+    ) -> Result<(AttachmentRecord, Option<AttachmentRecord>)> {
         let next = self.directory.join("next");
         let start: u32 = fs::read_to_string(&next).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
         for step in 0..subnet.capacity() {
             let index = start.wrapping_add(step) % subnet.capacity();
             let address = subnet.host(index);
-            if let Some(holder) = self.read(&self.path(address))?
+            let before = self.read(&self.path(address))?;
+            if let Some(holder) = &before
                 && alive(&holder.interface)?
             {
                 continue;
@@ -65,18 +89,29 @@ impl Leases {
             let text = serde_json::to_vec(&record).map_err(|error| Error::invalid("lease").source_error(error))?;
             self.write(&self.path(address), &text)?;
             self.write(&next, (index + 1).to_string().as_bytes())?;
-            return Ok(record);
+            return Ok((record, before));
         }
         Err(Error::new(ErrorKind::ResourceExhausted, format!("every address of {subnet} is in use")))
     }
 
     /// Gives the address of `record` back, unless another container has it by now.
     pub(super) fn give_back(&self, record: &AttachmentRecord) -> Result<()> {
-        let path = self.path(record.address);
-        if self.read(&path)?.is_none_or(|holder| holder.container != record.container) {
+        if self.is_held_by(record)? { remove(&self.path(record.address)) } else { Ok(()) }
+    }
+
+    /// Replaces the lease of `record`'s container by `record`; nothing where it has none any more.
+    pub(super) fn update(&self, record: &AttachmentRecord) -> Result<()> {
+        if !self.is_held_by(record)? {
             return Ok(());
         }
-        remove(&path)
+        let text = serde_json::to_vec(record).map_err(|error| Error::invalid("lease").source_error(error))?;
+        self.write(&self.path(record.address), &text)
+    }
+
+    /// Whether the container of `record` has its address still.
+    pub(super) fn is_held_by(&self, record: &AttachmentRecord) -> Result<bool> {
+        let holder = self.read(&self.path(record.address))?;
+        Ok(holder.is_some_and(|holder| holder.container == record.container))
     }
 
     /// All leases.
@@ -140,7 +175,17 @@ mod tests {
     fn record(address: Ipv4Addr) -> AttachmentRecord {
         let container = ContainerId::random().unwrap();
         let interface = format!("crcl{address}");
-        AttachmentRecord { version: 1, container, bridge: "coracle0".into(), interface, address, ports: Vec::new() }
+        AttachmentRecord {
+            version: 1,
+            container,
+            bridge: "coracle0".into(),
+            interface,
+            address,
+            ports: Vec::new(),
+            membership: Membership::None,
+            networks: Vec::new(),
+            hosts: None,
+        }
     }
 
     #[test]
@@ -148,16 +193,16 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let leases = Leases::open(scratch.path().join("leases")).unwrap();
         let subnet = Subnet::new(Ipv4Addr::new(10, 77, 0, 0), 29);
-        let take = || leases.take(subnet, record, |_| Ok(true));
+        let take = || leases.take(subnet, record, |_| Ok(true)).map(|(taken, _)| taken);
         let first = take().unwrap();
         assert_eq!(first.address, Ipv4Addr::new(10, 77, 0, 2));
         leases.give_back(&first).unwrap();
         leases.give_back(&first).unwrap();
-        let others: Vec<u8> = (0..4).map(|_| take().unwrap().address.octets()[3]).collect();
-        assert_eq!(others, [3, 4, 5, 6]);
+        let others: Vec<u8> = (0..3).map(|_| take().unwrap().address.octets()[3]).collect();
+        assert_eq!(others, [3, 4, 5]);
         assert_eq!(take().unwrap().address, Ipv4Addr::new(10, 77, 0, 2));
         assert_eq!(take().unwrap_err().kind(), ErrorKind::ResourceExhausted);
-        assert_eq!(leases.all().unwrap().len(), 5);
+        assert_eq!(leases.all().unwrap().len(), 4);
     }
 
     #[test]
@@ -165,8 +210,9 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let leases = Leases::open(scratch.path().join("leases")).unwrap();
         let subnet = Subnet::new(Ipv4Addr::new(10, 77, 0, 0), 30);
-        let dead = leases.take(subnet, record, |_| Ok(true)).unwrap();
-        let alive = leases.take(subnet, record, |_| Ok(false)).unwrap();
+        let (dead, nobody) = leases.take(subnet, record, |_| Ok(true)).unwrap();
+        let (alive, before) = leases.take(subnet, record, |_| Ok(false)).unwrap();
+        assert_eq!((nobody, before), (None, Some(dead.clone())));
         assert_eq!(dead.address, alive.address);
         leases.give_back(&dead).unwrap();
         assert_eq!(leases.all().unwrap(), [alive]);

@@ -11,18 +11,22 @@ mod message;
 mod namespace;
 mod nftables;
 mod publish;
+mod record;
 mod route;
+mod service;
 mod stats;
 mod subnet;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use attachment::{Networks, undo_message};
+pub(crate) use attachment::{Joining, Networks, undo_message};
 pub use balance::Balance;
-pub(crate) use lease::AttachmentRecord;
+pub(crate) use balance::{ServiceMember, ServiceRecord, ServiceSpecification};
+pub(crate) use lease::{AttachmentRecord, Membership};
 pub(crate) use namespace::NetworkNamespace;
 pub(crate) use publish::HeldPorts;
 pub use publish::PublishedPort;
+pub(crate) use service::{readiness_messages, service_ports_held};
 pub use stats::NetworkStats;
 
 use serde::{Deserialize, Serialize};

@@ -10,7 +10,7 @@ use nix::sys::socket::{
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::str::FromStr;
 
 /// A port of the host that leads to a port of a container: `8000:8000`, `127.0.0.1:8080:80`, `0:53/udp`.
@@ -86,13 +86,34 @@ impl HeldPorts {
         Ok((HeldPorts(held), chosen))
     }
 
-    /// The sockets, for another process to inherit.
-    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.0.iter().map(AsFd::as_fd)
+    /// Binds every port so that others of ours can too, and programs that do not ask to share cannot. The ports were
+    /// reserved before.
+    pub(crate) fn share(ports: &[PublishedPort]) -> Result<HeldPorts> {
+        let hold = |port: &PublishedPort| {
+            let (kind, wanted) = socket_of(port)?;
+            match bind_shared(kind, &wanted, false) {
+                // See `hold_beside_closed_connections`.
+                Err(nix::errno::Errno::EADDRINUSE) if kind == SockType::Stream => bind_shared(kind, &wanted, true),
+                result => result,
+            }
+            .map_err(|errno| refusal(port, errno))
+        };
+        ports.iter().map(hold).collect::<Result<_>>().map(HeldPorts)
+    }
+
+    /// Holds what `other` holds too.
+    pub(crate) fn append(&mut self, mut other: HeldPorts) {
+        self.0.append(&mut other.0);
+    }
+
+    /// The sockets once more, for another process to inherit.
+    pub(crate) fn duplicates(&self) -> Result<Vec<OwnedFd>> {
+        self.0.iter().map(|socket| socket.try_clone().during(|| "duplicate a held port")).collect()
     }
 }
 
-fn hold(port: &PublishedPort) -> Result<(OwnedFd, u16)> {
+/// The kind of socket that holds `port`, and where it is bound.
+fn socket_of(port: &PublishedPort) -> Result<(SockType, SockaddrIn)> {
     let host = match port.host_address {
         None => Ipv4Addr::UNSPECIFIED,
         Some(IpAddr::V4(address)) => address,
@@ -105,8 +126,21 @@ fn hold(port: &PublishedPort) -> Result<(OwnedFd, u16)> {
         Protocol::Tcp => SockType::Stream,
         Protocol::Udp => SockType::Datagram,
     };
+    Ok((kind, SockaddrIn::from(SocketAddrV4::new(host, port.host_port))))
+}
+
+fn bind_shared(kind: SockType, wanted: &SockaddrIn, beside_closed_connections: bool) -> nix::Result<OwnedFd> {
+    let fd = open(kind)?;
+    setsockopt(&fd, sockopt::ReusePort, &true)?;
+    setsockopt(&fd, sockopt::ReuseAddr, &beside_closed_connections)?;
+    bind(fd.as_raw_fd(), wanted)?;
+    setsockopt(&fd, sockopt::ReuseAddr, &false)?;
+    Ok(fd)
+}
+
+fn hold(port: &PublishedPort) -> Result<(OwnedFd, u16)> {
+    let (kind, wanted) = socket_of(port)?;
     let fd = open(kind).during(|| format!("publish {port}"))?;
-    let wanted = SockaddrIn::from(SocketAddrV4::new(host, port.host_port));
     let fd = match bind(fd.as_raw_fd(), &wanted) {
         Ok(()) => fd,
         Err(nix::errno::Errno::EADDRINUSE) if kind == SockType::Stream => {

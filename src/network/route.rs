@@ -11,7 +11,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 const IFLA_INET_CONF: u16 = 1;
 const IPV4_DEVCONF_ROUTE_LOCALNET: u16 = 26;
 const VETH_INFO_PEER: u16 = 1;
-const IFLA_BRPORT_MODE: u16 = 4;
+/// `RTNH_F_ONLINK`: the gateway is at the other end of the cable, whatever the addresses say.
+const ON_LINK: u32 = 4;
 const IFINFOMSG: usize = 16;
 const RTMSG: usize = 12;
 
@@ -27,8 +28,8 @@ pub(crate) struct Link {
     pub(crate) name: String,
     /// Whether it is administratively up.
     pub(crate) up: bool,
-    /// The bridge it is a port of.
-    pub(crate) master: Option<u32>,
+    /// The group it belongs to; 0 where nobody has put it into one.
+    pub(crate) group: u32,
     /// The hardware address, where it has one of six bytes.
     pub(crate) mac: Option<Mac>,
     /// The largest packet in bytes.
@@ -48,12 +49,13 @@ pub(crate) struct Route {
     pub(crate) metric: u32,
 }
 
-/// A virtual cable to be made: one end is a port of a bridge here, the other lies in a container.
+/// A virtual cable to be made: one end is on the host, the other lies in a container. There is nothing else on it: what
+/// a container sends to whomever, the host routes.
 pub(crate) struct VirtualCable<'a> {
     /// The name of the end on this side.
     pub(crate) name: &'a str,
-    /// The index of the bridge.
-    pub(crate) bridge: u32,
+    /// The interface group of the end on this side, by which the packet filter knows it.
+    pub(crate) group: u32,
     /// The name of the end in the container.
     pub(crate) peer_name: &'a str,
     /// The hardware address of the end in the container.
@@ -62,9 +64,6 @@ pub(crate) struct VirtualCable<'a> {
     pub(crate) namespace: BorrowedFd<'a>,
     /// Of both ends, in bytes.
     pub(crate) mtu: u32,
-    /// Whether a frame may leave by the port it came in at: a container that reaches itself by its published port does
-    /// so where the kernel passes bridged frames through netfilter (`bridge-nf-call-iptables`).
-    pub(crate) hairpin: bool,
 }
 
 /// An rtnetlink socket.
@@ -107,17 +106,21 @@ impl RouteSocket {
         self.first_outcome(vec![request])
     }
 
-    /// Lets packets for 127.0.0.0/8 leave by interface `index` (the sysctl `route_localnet`).
-    pub(crate) fn route_loopback_addresses(&mut self, index: u32) -> Result<()> {
-        let mut request = Message::new(libc::RTM_SETLINK, libc::NLM_F_ACK, &ifinfomsg(index, 0, 0));
-        request.nest(libc::IFLA_AF_SPEC, |families| {
+    /// Connects the host's end of a cable: `gateway` here, `container` at the other end, and packets for 127.0.0.0/8
+    /// may pass (the sysctl `route_localnet`), which the host's own connections to published ports need.
+    pub(crate) fn connect(&mut self, index: u32, gateway: Ipv4Addr, container: Ipv4Addr) -> Result<()> {
+        let mut settings = Message::new(libc::RTM_SETLINK, libc::NLM_F_ACK, &ifinfomsg(index, 0, 0));
+        settings.nest(libc::IFLA_AF_SPEC, |families| {
             families.nest(libc::AF_INET as u16, |inet| {
                 inet.nest(IFLA_INET_CONF, |settings| {
                     settings.number(IPV4_DEVCONF_ROUTE_LOCALNET, 1);
                 });
             });
         });
-        self.0.demand(request, "let the bridge carry connections from 127.0.0.1")
+        let outcomes = self.0.request(vec![settings, new_peer_address(index, gateway, container)])?;
+        let operations =
+            ["let the cable carry connections from 127.0.0.1", "route the container's address to its cable"];
+        outcomes.iter().zip(operations).try_for_each(|(outcome, operation)| outcome.check(operation))
     }
 
     /// Brings interface `index` up.
@@ -133,7 +136,7 @@ impl RouteSocket {
         create
             .text(libc::IFLA_IFNAME, cable.name)
             .number(libc::IFLA_MTU, cable.mtu)
-            .number(libc::IFLA_MASTER, cable.bridge)
+            .number(libc::IFLA_GROUP, cable.group)
             .nest(libc::IFLA_LINKINFO, |info| {
                 info.text(libc::IFLA_INFO_KIND, "veth").nest(libc::IFLA_INFO_DATA, |data| {
                     data.nest_after(VETH_INFO_PEER, &ifinfomsg(0, 0, 0), |peer| {
@@ -144,11 +147,7 @@ impl RouteSocket {
                     });
                 });
             });
-        let mut requests = vec![create];
-        if cable.hairpin {
-            requests.push(hairpin(cable.name));
-        }
-        self.first_outcome(requests)
+        self.first_outcome(vec![create])
     }
 
     /// Removes interface `index`, with its peer; it may be gone already.
@@ -163,9 +162,10 @@ impl RouteSocket {
             .check_but(libc::EEXIST, &format!("add address {address}/{}", subnet.prefix))
     }
 
-    /// Brings interface `index` up with an address in `subnet` and a default route over `gateway`.
-    pub(crate) fn configure(&mut self, index: u32, address: Ipv4Addr, subnet: Subnet, gateway: Ipv4Addr) -> Result<()> {
-        let requests = vec![up(index), new_address(index, address, subnet), new_default_route(index, gateway)];
+    /// Brings interface `index` up with `address` and a default route over `gateway` at the other end of its cable.
+    pub(crate) fn configure(&mut self, index: u32, address: Ipv4Addr, gateway: Ipv4Addr) -> Result<()> {
+        let alone = Subnet::new(address, 32);
+        let requests = vec![up(index), new_address(index, address, alone), new_default_route(index, gateway)];
         let outcomes = self.0.request(requests)?;
         let operations =
             ["bring the container's interface up", "add the container's address", "add the container's default route"];
@@ -188,16 +188,6 @@ fn create_flags() -> i32 {
     libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL
 }
 
-fn hairpin(name: &str) -> Message {
-    let mut request = Message::new(libc::RTM_NEWLINK, libc::NLM_F_ACK, &ifinfomsg(0, 0, 0));
-    request.text(libc::IFLA_IFNAME, name).nest(libc::IFLA_LINKINFO, |info| {
-        info.text(libc::IFLA_INFO_SLAVE_KIND, "bridge").nest(libc::IFLA_INFO_SLAVE_DATA, |port| {
-            port.bytes(IFLA_BRPORT_MODE, &[1]);
-        });
-    });
-    request
-}
-
 fn new_address(index: u32, address: Ipv4Addr, subnet: Subnet) -> Message {
     let mut ifaddrmsg = vec![libc::AF_INET as u8, subnet.prefix, 0, libc::RT_SCOPE_UNIVERSE];
     ifaddrmsg.extend(index.to_ne_bytes());
@@ -210,9 +200,19 @@ fn new_address(index: u32, address: Ipv4Addr, subnet: Subnet) -> Message {
     request
 }
 
+/// A point-to-point address: the kernel adds the route to `peer` by itself.
+fn new_peer_address(index: u32, local: Ipv4Addr, peer: Ipv4Addr) -> Message {
+    let mut ifaddrmsg = vec![libc::AF_INET as u8, 32, 0, libc::RT_SCOPE_UNIVERSE];
+    ifaddrmsg.extend(index.to_ne_bytes());
+    let mut request = Message::new(libc::RTM_NEWADDR, create_flags(), &ifaddrmsg);
+    request.bytes(libc::IFA_LOCAL, &local.octets()).bytes(libc::IFA_ADDRESS, &peer.octets());
+    request
+}
+
 fn new_default_route(index: u32, gateway: Ipv4Addr) -> Message {
     let mut rtmsg = vec![libc::AF_INET as u8, 0, 0, 0, libc::RT_TABLE_MAIN, libc::RTPROT_BOOT];
-    rtmsg.extend([libc::RT_SCOPE_UNIVERSE, libc::RTN_UNICAST, 0, 0, 0, 0]);
+    rtmsg.extend([libc::RT_SCOPE_UNIVERSE, libc::RTN_UNICAST]);
+    rtmsg.extend(ON_LINK.to_ne_bytes());
     let mut request = Message::new(libc::RTM_NEWROUTE, create_flags(), &rtmsg);
     request.bytes(libc::RTA_GATEWAY, &gateway.octets()).number(libc::RTA_OIF, index);
     request
@@ -234,7 +234,7 @@ fn read_link(reply: &Reply<'_>) -> Result<Link> {
         let (kind, value) = attribute?;
         match kind {
             libc::IFLA_IFNAME => link.name = text(value),
-            libc::IFLA_MASTER => link.master = u32_at(value, 0),
+            libc::IFLA_GROUP => link.group = u32_at(value, 0).ok_or_else(|| malformed("group"))?,
             libc::IFLA_MTU => link.mtu = u32_at(value, 0).ok_or_else(|| malformed("MTU"))?,
             libc::IFLA_ADDRESS => link.mac = value.try_into().ok(),
             libc::IFLA_STATS64 => {

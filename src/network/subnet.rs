@@ -49,14 +49,40 @@ impl Subnet {
         Ipv4Addr::from_bits(self.address.to_bits() | 1)
     }
 
-    /// How many addresses are for containers: all but the network's, the gateway's and the broadcast address.
+    /// How many addresses are for containers: the lower three quarters, but for the network's and the gateway's.
     pub(crate) fn capacity(&self) -> u32 {
-        (1u32 << (32 - u32::from(self.prefix).clamp(8, 30))) - 3
+        self.size() / 4 * 3 - 2
     }
 
     /// The container address number `index`, 0 is the first after the gateway; wraps around at the capacity.
     pub(crate) fn host(&self, index: u32) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.address.to_bits() + 2 + index % self.capacity())
+    }
+
+    /// How many addresses are for services: the upper quarter, but for the broadcast address.
+    pub(crate) fn service_capacity(&self) -> u32 {
+        self.size() / 4 - 1
+    }
+
+    /// The service address number `index`, which is below the capacity.
+    pub(crate) fn service(&self, index: u32) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.address.to_bits() + self.size() / 4 * 3 + index)
+    }
+
+    /// The number of a service address.
+    pub(crate) fn service_index(&self, address: Ipv4Addr) -> Option<u32> {
+        let index = address.to_bits().checked_sub(self.service(0).to_bits())?;
+        (index < self.service_capacity()).then_some(index)
+    }
+
+    /// Whether `address` can be a container's.
+    pub(crate) fn is_container(&self, address: Ipv4Addr) -> bool {
+        let first = self.host(0).to_bits();
+        (first..first + self.capacity()).contains(&address.to_bits())
+    }
+
+    fn size(&self) -> u32 {
+        1u32 << (32 - u32::from(self.prefix).clamp(8, 30))
     }
 }
 
@@ -115,9 +141,16 @@ mod tests {
         assert!(one.contains("10.77.3.9".parse().unwrap()) && !one.contains("10.77.3.8".parse().unwrap()));
         let range = subnet("10.77.0.0/20");
         assert_eq!((range.gateway(), range.host(0)), ("10.77.0.1".parse().unwrap(), "10.77.0.2".parse().unwrap()));
-        assert_eq!(range.capacity(), 4093);
-        assert_eq!(range.host(4092), "10.77.15.254".parse::<Ipv4Addr>().unwrap());
-        assert_eq!(range.host(4093), range.host(0));
+        assert_eq!(range.capacity(), 3070);
+        assert_eq!(range.host(3069), "10.77.11.255".parse::<Ipv4Addr>().unwrap());
+        assert_eq!(range.host(3070), range.host(0));
+        assert_eq!((range.service_capacity(), range.service(0)), (1023, "10.77.12.0".parse().unwrap()));
+        assert_eq!(range.service(1022), "10.77.15.254".parse::<Ipv4Addr>().unwrap());
+        assert_eq!(range.service_index(range.service(1022)), Some(1022));
+        assert_eq!(range.service_index("10.77.15.255".parse().unwrap()), None);
+        assert_eq!(range.service_index(range.host(3069)), None);
+        assert!(range.is_container(range.host(3069)) && !range.is_container(range.service(0)));
+        assert!(!range.is_container(range.gateway()));
         assert_eq!(range.mask(), "255.255.240.0".parse::<Ipv4Addr>().unwrap());
     }
 

@@ -27,8 +27,12 @@ impl Engine {
     }
 
     fn start(&self, ports: &[PublishedPort]) -> Container {
+        self.join(&Joining { ports, ..Joining::default() })
+    }
+
+    fn join(&self, joining: &Joining<'_>) -> Container {
         let namespace = NetworkNamespace::create().unwrap();
-        let attachment = self.networks.attach(&namespace, &ContainerId::random().unwrap(), ports).unwrap();
+        let attachment = self.networks.attach(&namespace, &ContainerId::random().unwrap(), joining).unwrap();
         Container { namespace, attachment }
     }
 
@@ -117,7 +121,9 @@ fn neighbour() -> NetworkNamespace {
     namespace
 }
 
+mod balance;
 mod connections;
 pub(super) mod host;
 mod life;
 mod rules;
+mod services;

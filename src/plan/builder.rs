@@ -65,6 +65,8 @@ pub(crate) struct Builder {
     arena: Vec<u8>,
     slots: u32,
     inherited: Vec<(u32, OwnedFd)>,
+    /// Where the second range begins.
+    enter: Option<usize>,
 }
 
 /// A plan that has been verified, with what it needs to run.
@@ -74,6 +76,7 @@ pub(crate) struct Plan {
     sentences: Vec<Sentence>,
     hints: Vec<Hint>,
     inherited: Vec<OwnedFd>,
+    starts: usize,
 }
 
 /// Where the arena begins: texts are addressed before it is known how many operations there will be, so it comes first.
@@ -90,7 +93,15 @@ impl Builder {
             arena: Vec::with_capacity(8192),
             slots: 0,
             inherited: Vec::new(),
+            enter: None,
         }
+    }
+
+    /// What follows is a range of its own: it brings another process into the container that the operations so far
+    /// start. It begins again with the first phase, and with the slots that the parent fills.
+    pub(crate) fn begin_enter(&mut self) {
+        self.enter = Some(self.ops.len());
+        self.phase = Phase::Fence;
     }
 
     /// The operations that follow belong to `phase`.
@@ -193,11 +204,12 @@ impl Builder {
         self.align();
         let ops_at = ARENA + self.arena.len();
         let size = ops_at + self.ops.len() * size_of::<Op>();
+        let starts = self.enter.unwrap_or(self.ops.len());
         let header = [
             MAGIC,
             size as u32,
             ops_at as u32,
-            self.ops.len() as u32,
+            starts as u32,
             inherited_at,
             self.inherited.len() as u32,
             status.as_raw_fd() as u32,
@@ -205,6 +217,8 @@ impl Builder {
             orders_at,
             orders.len() as u32,
             NO_DRILL,
+            0,
+            (self.ops.len() - starts) as u32,
             0,
         ];
         if size > PLAN_BUDGET {
@@ -219,7 +233,7 @@ impl Builder {
         bytes.extend_from_slice(&self.arena);
         self.ops.iter().for_each(|op| write_op(op, &mut bytes));
         let inherited = self.inherited.into_iter().map(|(_, descriptor)| descriptor).collect();
-        let plan = Plan { bytes, sentences: self.sentences, hints: self.hints, inherited };
+        let plan = Plan { bytes, sentences: self.sentences, hints: self.hints, inherited, starts };
         plan.verified()?;
         Ok(plan)
     }
@@ -250,9 +264,9 @@ impl Plan {
         self.hints.iter().find(|hint| (hint.op, hint.errno) == (index, errno)).map(|hint| hint.remedy)
     }
 
-    /// The number of operations.
+    /// The number of operations of the start.
     pub(crate) fn len(&self) -> usize {
-        self.sentences.len()
+        self.starts
     }
 
     /// Makes operation `op` fail with `errno` (0: the stage is killed there): how tests reach every step.

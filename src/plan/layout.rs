@@ -40,6 +40,11 @@ pub struct Header {
     pub drill_op: u32,
     /// The errno it fails with; 0: the stage kills itself there instead.
     pub drill_errno: u32,
+    /// Number of operations behind those of the start: a second range, which brings a process into the container that
+    /// the first has made.
+    pub enter_count: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// No operation is to fail.
@@ -136,4 +141,93 @@ pub struct KeeperOrders {
     pub farewell: u32,
     /// Its size in bytes.
     pub farewell_size: u32,
+    /// Offset of the [`CareOrders`], or 0: a container that is started once and not checked.
+    pub care: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// How a keeper looks after a container beyond its first start. Times in nanoseconds; offsets count from the begin of
+/// the plan.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CareOrders {
+    /// The pause between two checks.
+    pub interval: u64,
+    /// How long a check may take.
+    pub timeout: u64,
+    /// How long after a start failures do not count.
+    pub start_period: u64,
+    /// The pause before the first restart.
+    pub delay: u64,
+    /// The longest pause before a restart.
+    pub longest_delay: u64,
+    /// One of [`CheckKind`].
+    pub check: u32,
+    /// The IPv4 address to connect to, as struct sockaddr_in has it.
+    pub address: u32,
+    /// The port, in network byte order in the lower half as struct sockaddr_in has it.
+    pub port: u32,
+    /// What to send over the connection, and its size.
+    pub request: u32,
+    /// Its size in bytes.
+    pub request_size: u32,
+    /// Failures in a row that make it unhealthy.
+    pub retries: u32,
+    /// Successes in a row that make it healthy.
+    pub healthy_after: u32,
+    /// One of [`RestartCondition`].
+    pub condition: u32,
+    /// The most restarts; [`u32::MAX`] for no limit.
+    pub most: u32,
+    /// 1: it is also restarted when it becomes unhealthy.
+    pub when_unhealthy: u32,
+    /// Asks its command to stop.
+    pub stop_signal: u32,
+    /// A netfilter netlink batch that makes the container a member of its services, and its size, or 0.
+    pub ready: u32,
+    /// Its size in bytes.
+    pub ready_size: u32,
+    /// A netfilter netlink batch that takes it out, and its size, or 0.
+    pub unready: u32,
+    /// Its size in bytes.
+    pub unready_size: u32,
+    /// The id maps to write at a restart in a user namespace, users and groups, as texts, or 0.
+    pub id_maps: [u32; 2],
+    /// 1: setgroups(2) is denied before the maps are written.
+    pub deny_setgroups: u32,
+    /// The descriptor in whose place a process of the container stands when the range of operations that enters it runs.
+    pub target: i32,
+    /// The descriptor in whose place the output of a command check stands.
+    pub output: i32,
+    /// 1: the container is entered through the payload below its init, which alone lets an ordinary user in.
+    pub through_payload: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// The kinds of health checks.
+pub struct CheckKind;
+
+impl CheckKind {
+    /// None.
+    pub const NONE: u32 = 0;
+    /// A connection.
+    pub const TCP: u32 = 1;
+    /// A connection, a request and a status line.
+    pub const HTTP: u32 = 2;
+    /// A command in the container: the second range of operations.
+    pub const COMMAND: u32 = 3;
+}
+
+/// After which ends a container is started again.
+pub struct RestartCondition;
+
+impl RestartCondition {
+    /// None.
+    pub const NEVER: u32 = 0;
+    /// Another status than 0, or a signal.
+    pub const ON_FAILURE: u32 = 1;
+    /// Every end.
+    pub const ALWAYS: u32 = 2;
 }

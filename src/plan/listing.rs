@@ -10,7 +10,11 @@ use std::fmt;
 impl fmt::Display for Verified<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut phase = None;
-        for index in 0..self.len() {
+        for index in 0..self.whole_len() {
+            if index == self.len() {
+                writeln!(f, "\nTo enter it:")?;
+                phase = None;
+            }
             let op = self.op(index);
             let (Some(code), Some(&at)) = (OpCode::from_number(op.code), Phase::ALL.get(op.phase as usize)) else {
                 return Err(fmt::Error);

@@ -81,6 +81,8 @@ op_codes! {
     AskForIdMaps,
     /// Goes on in a child (of a PID namespace unshared before); the parent gets its descriptor.
     GoOnInChild,
+    /// Goes on in a child, in the PID namespace joined before; the child's parent is that of this process, which ends.
+    GoOnInside,
     /// Takes on uid 0 and gid 0 of the user namespace.
     BecomeRoot,
     /// Sets the host name to the bytes 0, length 1.

@@ -68,6 +68,7 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         Unshare => ("unshare", (Join, Identity), &[HEXADECIMAL]),
         AskForIdMaps => ("ask-for-id-maps", (Map, Map), &[]),
         GoOnInChild => ("go-on-in-child", (Map, Identity), &[]),
+        GoOnInside => ("go-on-inside", (Join, Identity), &[]),
         BecomeRoot => ("become-root", (Map, Identity), &[]),
         SetHostname => ("set-hostname", (Identity, Identity), &[Bytes, Count]),
         LoopbackUp => ("loopback-up", (Identity, Identity), &[]),

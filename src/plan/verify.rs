@@ -6,6 +6,7 @@ use super::layout::{Header, MAGIC, PLAN_BUDGET};
 use super::op::{NO_SLOT, Op, OpCode, SLOTS};
 use super::phase::Phase;
 use super::signature::{Argument, signature};
+use std::ops::Range;
 
 /// Why a plan is not sound.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,12 +39,17 @@ pub(crate) struct Verified<'a> {
 }
 
 impl<'a> Verified<'a> {
-    /// The number of operations.
+    /// The number of operations of the start.
     pub(crate) fn len(&self) -> usize {
         self.header.op_count as usize
     }
 
-    /// Operation `index`, below [`len`](Self::len).
+    /// The number of all operations: those behind the start enter what it made.
+    pub(crate) fn whole_len(&self) -> usize {
+        self.len() + self.header.enter_count as usize
+    }
+
+    /// Operation `index`, below [`whole_len`](Self::whole_len).
     pub(crate) fn op(&self, index: usize) -> Op {
         read_op(self.bytes, self.header.ops as usize + index * size_of::<Op>())
     }
@@ -86,14 +92,22 @@ pub(crate) fn verify(bytes: &[u8]) -> Result<Verified<'_>, Defect> {
             return Err(Defect::Header);
         }
     }
-    let mut phase = Phase::Fence;
-    for index in 0..verified.len() {
-        let op = verified.op(index);
-        phase = check_phase(index, &op, phase)?;
-        check_arguments(index, &op, bytes, &mut filled)?;
+    check_range(&verified, 0..verified.len(), filled)?;
+    if header.enter_count > 0 {
+        check_range(&verified, verified.len()..verified.whole_len(), filled)?;
     }
-    check_ends(&verified)?;
     Ok(verified)
+}
+
+/// Proves a range of operations, which begins with the slots that are `filled`.
+fn check_range(plan: &Verified<'_>, range: Range<usize>, mut filled: [bool; SLOTS]) -> Result<(), Defect> {
+    let mut phase = Phase::Fence;
+    for index in range.clone() {
+        let op = plan.op(index);
+        phase = check_phase(index, &op, phase)?;
+        check_arguments(index, &op, plan.bytes, &mut filled)?;
+    }
+    check_ends(plan, range)
 }
 
 fn read_header(bytes: &[u8]) -> Result<Header, Defect> {
@@ -114,6 +128,8 @@ fn read_header(bytes: &[u8]) -> Result<Header, Defect> {
         orders_size: field(9),
         drill_op: field(10),
         drill_errno: field(11),
+        enter_count: field(12),
+        reserved: field(13),
     };
     let within = |offset: u32, count: u32, size: usize, alignment: u32| {
         offset.is_multiple_of(alignment)
@@ -125,7 +141,10 @@ fn read_header(bytes: &[u8]) -> Result<Header, Defect> {
     };
     let sound = header.magic == MAGIC
         && header.size as usize == bytes.len()
-        && within(header.ops, header.op_count, size_of::<Op>(), 8)
+        && header
+            .op_count
+            .checked_add(header.enter_count)
+            .is_some_and(|count| within(header.ops, count, size_of::<Op>(), 8))
         && within(header.inherited, header.inherited_count, 8, 4)
         && header.inherited_count as usize <= 2 * SLOTS
         && (header.orders == 0 || within(header.orders, header.orders_size, 1, 8));
@@ -178,12 +197,13 @@ fn check_arguments(index: usize, op: &Op, bytes: &[u8], filled: &mut [bool; SLOT
     Ok(())
 }
 
-fn check_ends(plan: &Verified<'_>) -> Result<(), Defect> {
+fn check_ends(plan: &Verified<'_>, range: Range<usize>) -> Result<(), Defect> {
     let code_is = |index: usize, code: OpCode| plan.op(index).code == code as u16;
-    if plan.len() < 2 || !code_is(0, OpCode::CloseOthers) || !code_is(plan.len() - 1, OpCode::Execute) {
+    let (first, last) = (range.start, range.end.wrapping_sub(1));
+    if range.len() < 2 || !code_is(first, OpCode::CloseOthers) || !code_is(last, OpCode::Execute) {
         return Err(Defect::Ends);
     }
-    match (0..plan.len() - 1).find(|&index| code_is(index, OpCode::Execute)) {
+    match (first..last).find(|&index| code_is(index, OpCode::Execute)) {
         Some(index) => Err(Defect::Trailing(index + 1)),
         None => Ok(()),
     }

@@ -1,6 +1,7 @@
 //! A start under a keeper: the process outlives its host.
 
 use super::Sandbox;
+use super::care::{CareTask, With};
 use crate::Result;
 use crate::launch::{Launcher, Request, start_keeper};
 use crate::plan::layout::{KeeperOrders, Role};
@@ -29,6 +30,13 @@ pub(crate) struct KeeperTask {
     pub(crate) remove: Vec<PathBuf>,
     /// A netfilter netlink batch to send at the end; may be empty.
     pub(crate) farewell: Vec<u8>,
+    /// One to send whenever the container becomes ready to serve: healthy, or, without a health check, started. May be
+    /// empty.
+    pub(crate) ready: Vec<u8>,
+    /// One to send whenever it no longer is; may be empty.
+    pub(crate) unready: Vec<u8>,
+    /// What is done beyond one start.
+    pub(crate) care: CareTask,
 }
 
 impl Sandbox {
@@ -39,7 +47,8 @@ impl Sandbox {
             Some(launcher) => launcher.clone(),
             None => Launcher::shared()?,
         };
-        let mut lowered = self.lower()?;
+        let init = self.init;
+        let mut lowered = self.lower(task.care.inside())?;
         let plan = &mut lowered.plan;
         let remove = if task.remove.is_empty() {
             0
@@ -47,6 +56,14 @@ impl Sandbox {
             plan.texts(task.remove.iter().map(|path| path.as_os_str().as_bytes()))
         };
         let farewell = if task.farewell.is_empty() { 0 } else { plan.bytes(&task.farewell) };
+        let with = With {
+            ready: &task.ready,
+            unready: &task.unready,
+            enter: lowered.enter,
+            id_map: lowered.id_map.as_ref(),
+            init,
+        };
+        let care = task.care.lower(plan, &with);
         let mut keep = |descriptor: Option<OwnedFd>| descriptor.map_or(-1, |descriptor| plan.keep(descriptor));
         let [output, error] = task.streams;
         let orders = KeeperOrders {
@@ -61,6 +78,8 @@ impl Sandbox {
             remove,
             farewell,
             farewell_size: task.farewell.len() as u32,
+            care,
+            reserved: 0,
         };
         for descriptor in task.held {
             keep(Some(descriptor));
@@ -86,7 +105,7 @@ impl KeeperOrders {
         let descriptors =
             [self.cgroup, self.streams[0], self.streams[1], self.log_directory, self.directory, self.oom_file];
         descriptors.iter().for_each(|number| bytes.extend_from_slice(&number.to_ne_bytes()));
-        let rest = [self.remove, self.farewell, self.farewell_size];
+        let rest = [self.remove, self.farewell, self.farewell_size, self.care, self.reserved];
         rest.iter().for_each(|number| bytes.extend_from_slice(&number.to_ne_bytes()));
         bytes
     }
@@ -110,12 +129,14 @@ mod tests {
             remove: 10,
             farewell: 11,
             farewell_size: 12,
+            care: 13,
+            reserved: 0,
         };
         let bytes = orders.to_bytes();
         assert_eq!(bytes.len(), size_of::<KeeperOrders>());
         let at = std::mem::offset_of!(KeeperOrders, oom_file);
         assert_eq!(bytes[at], 9);
-        let at = std::mem::offset_of!(KeeperOrders, farewell_size);
-        assert_eq!(bytes[at], 12);
+        let at = std::mem::offset_of!(KeeperOrders, care);
+        assert_eq!(bytes[at], 13);
     }
 }

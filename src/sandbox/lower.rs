@@ -1,5 +1,6 @@
 //! Lowers a sandbox into a plan: which part goes into which phase.
 
+use super::enter::{Enter, Inside};
 use super::{NetworkMode, Sandbox, Stream};
 use crate::cgroup::{Cgroup, Join};
 use crate::error::During;
@@ -20,7 +21,8 @@ use std::path::Path;
 /// directories for administrators.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-const BASE_NAMESPACES: i32 = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+pub(super) const BASE_NAMESPACES: i32 =
+    libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
 
 /// A sandbox whose operations are written, not yet closed into a plan.
 pub(super) struct Lowered {
@@ -30,6 +32,8 @@ pub(super) struct Lowered {
     pub(super) cgroup: Option<OwnedFd>,
     pub(super) id_map: Option<IdMap>,
     pub(super) arm: Option<Box<dyn FnOnce() -> Result<()> + Send>>,
+    /// What the keeper needs to run the second range of operations, where there is one.
+    pub(super) enter: Option<Enter>,
 }
 
 impl Lowered {
@@ -49,11 +53,11 @@ impl Lowered {
 impl Sandbox {
     /// Checks everything and writes the plan.
     pub(super) fn prepare(self) -> Result<Request<'static>> {
-        self.lower()?.finish()
+        self.lower(None)?.finish()
     }
 
-    /// Checks everything and writes the operations.
-    pub(super) fn lower(mut self) -> Result<Lowered> {
+    /// Checks everything and writes the operations, also those that run the command `inside` in what was started.
+    pub(super) fn lower(mut self, inside: Option<&[String]>) -> Result<Lowered> {
         self.check()?;
         let channel = Channel::new()?;
         let mut plan = Builder::new();
@@ -63,16 +67,31 @@ impl Sandbox {
         let capabilities = self.decided_capabilities()?;
         let filter = self.decided_filter(capabilities)?;
         let streams = self.open_streams(&mut plan)?;
-        let (namespaces, null) = self.lower_fence_and_join(&mut plan, tasks)?;
+        let tasks: Vec<Slot> = tasks.into_iter().map(|file| plan.inherit(file)).collect();
+        let (namespaces, null) = self.lower_fence_and_join(&mut plan, &tasks)?;
         let root = lower_root(&mut plan, &self.root, self.id_map.is_some())?;
         self.lower_mounts(&mut plan, root, host_network)?;
         lower_pivot(&mut plan, root, self.read_only);
         self.lower_session(&mut plan, streams.map(|stream| stream.unwrap_or(null)));
-        self.lower_confinement(&mut plan, capabilities, filter.as_deref(), arm.is_some());
-        self.lower_exec(&mut plan);
+        self.lower_confinement(&mut plan, capabilities, filter.as_deref(), |plan| {
+            if arm.is_some() {
+                plan.push(OpCode::Wait, &[], "wait for the limits");
+            }
+            if self.init {
+                plan.push(OpCode::StayAsInit, &[], "fork the command from its init");
+            }
+        });
+        self.lower_exec(&mut plan, &self.command);
+        let enter = match inside {
+            Some(command) => {
+                let inside = Inside { tasks: &tasks, host_network, capabilities, filter: filter.as_deref() };
+                Some(self.lower_enter(&mut plan, command, &inside)?)
+            }
+            None => None,
+        };
         // A memory limit of version 2 is written only once the process has memory of its own.
         let arm = arm.map(|group| Box::new(move || group.arm()) as Box<dyn FnOnce() -> Result<()> + Send>);
-        Ok(Lowered { plan, channel, namespaces, cgroup: directory, id_map: self.id_map, arm })
+        Ok(Lowered { plan, channel, namespaces, cgroup: directory, id_map: self.id_map, arm, enter })
     }
 
     fn check(&self) -> Result<()> {
@@ -111,32 +130,16 @@ impl Sandbox {
     }
 
     /// Fence to identity; the flags of the namespaces that begin with the clone, and the null device.
-    fn lower_fence_and_join(&mut self, plan: &mut Builder, tasks: Vec<OwnedFd>) -> Result<(u64, Slot)> {
-        plan.push(OpCode::CloseOthers, &[], "close foreign descriptors");
-        plan.push(OpCode::ResetSignals, &[], "reset signals");
-        plan.push(OpCode::ResetAffinity, &[], "reset the processor affinity").tolerate(Tolerate::UNKNOWN);
-        plan.push(OpCode::Umask, &[0], "reset the umask");
+    fn lower_fence_and_join(&mut self, plan: &mut Builder, tasks: &[Slot]) -> Result<(u64, Slot)> {
+        lower_fence(plan);
         if self.die_with_parent {
             plan.push(OpCode::DieWithParent, &[u32::from(!self.kept)], "tie the container's life to the host's");
         }
         plan.push(OpCode::NewSession, &[], "start a new session");
-        // The host's keys are not the container's. A kernel without keyrings has none to share, and an outer filter that
-        // refuses this refuses the payload too.
-        plan.push(OpCode::NewKeyring, &[], "create a session keyring")
-            .tolerate(Tolerate::UNKNOWN | Tolerate::REFUSED)
-            .hint(libc::EDQUOT, "this user has too many keyrings: sysctl kernel.keys.maxkeys");
-        // The host's: the root may have none.
-        let null = plan.slot();
-        let path = plan.text("/dev/null");
-        plan.push(OpCode::OpenHost, &[path, libc::O_RDWR as u32, null.into()], "open the null device");
+        let null = lower_keyring_and_null(plan);
         let network = std::mem::replace(&mut self.network, NetworkMode::Host);
         let fresh_network = matches!(network, NetworkMode::None);
-        plan.phase(Phase::Join);
-        let itself = plan.text("0");
-        for file in tasks {
-            let slot = plan.inherit(file);
-            plan.push(OpCode::Write, &[slot.into(), itself], "enter the control group");
-        }
+        lower_join_cgroup(plan, tasks);
         if let NetworkMode::Join(namespace) = network {
             let slot = plan.inherit(namespace);
             let flags = libc::CLONE_NEWNET as u32;
@@ -186,7 +189,7 @@ impl Sandbox {
         Ok(())
     }
 
-    fn lower_session(&self, plan: &mut Builder, streams: [Slot; 3]) {
+    pub(super) fn lower_session(&self, plan: &mut Builder, streams: [Slot; 3]) {
         plan.phase(Phase::Session);
         for (number, slot) in streams.into_iter().enumerate() {
             plan.push(OpCode::StandardStream, &[slot.into(), number as u32], "set up a standard stream");
@@ -203,7 +206,13 @@ impl Sandbox {
 
     /// The filter is the last thing before the exec where `no_new_privs` is on; else it needs CAP_SYS_ADMIN, and must
     /// itself allow what is left to do.
-    fn lower_confinement(&self, plan: &mut Builder, capabilities: CapabilitySet, filter: Option<&Filter>, arm: bool) {
+    pub(super) fn lower_confinement(
+        &self,
+        plan: &mut Builder,
+        capabilities: CapabilitySet,
+        filter: Option<&Filter>,
+        park: impl FnOnce(&mut Builder),
+    ) {
         if let (Some(filter), false) = (filter, self.no_new_privileges) {
             plan.phase(Phase::EarlyFilter);
             load_filter(plan, filter);
@@ -220,35 +229,30 @@ impl Sandbox {
         };
         lower_privileges(plan, &privileges);
         plan.phase(Phase::Park);
-        if arm {
-            plan.push(OpCode::Wait, &[], "wait for the limits");
-        }
-        if self.init {
-            plan.push(OpCode::StayAsInit, &[], "fork the command from its init");
-        }
+        park(plan);
         if let (Some(filter), true) = (filter, self.no_new_privileges) {
             plan.phase(Phase::LateFilter);
             load_filter(plan, filter);
         }
     }
 
-    fn lower_exec(&self, plan: &mut Builder) {
+    pub(super) fn lower_exec(&self, plan: &mut Builder, command: &[Vec<u8>]) {
         plan.phase(Phase::Exec);
-        let program = String::from_utf8_lossy(&self.command[0]).into_owned();
-        let arguments = plan.texts(&self.command);
+        let program = command.first().map(Vec::as_slice).unwrap_or_default();
+        let arguments = plan.texts(command);
         let environment = plan.texts(self.environment.iter().map(ToString::to_string));
-        let candidates = plan.texts(self.candidates());
-        plan.push(OpCode::Execute, &[arguments, environment, candidates], format!("execute {program}"))
+        let candidates = plan.texts(self.candidates(program));
+        let sentence = format!("execute {}", String::from_utf8_lossy(program));
+        plan.push(OpCode::Execute, &[arguments, environment, candidates], sentence)
             .hint(libc::ENOENT, "the program, or the interpreter it names, does not exist in the container")
             .hint(libc::EACCES, "the program is not executable for this user")
             .hint(libc::ENOEXEC, "the program is for another machine, or a script without #!");
     }
 
     /// The paths at which the program may be: execvp(3).
-    fn candidates(&self) -> Vec<Vec<u8>> {
-        let program = &self.command[0];
+    fn candidates(&self, program: &[u8]) -> Vec<Vec<u8>> {
         if program.contains(&b'/') {
-            return vec![program.clone()];
+            return vec![program.to_vec()];
         }
         let path = self.environment.iter().rev().find(|variable| variable.name() == "PATH");
         let path = path.map_or(DEFAULT_PATH, |variable| variable.value());
@@ -258,6 +262,37 @@ impl Sandbox {
                 [directory.as_bytes(), b"/", program].concat()
             })
             .collect()
+    }
+}
+
+/// Shuts out what came with the fork.
+pub(super) fn lower_fence(plan: &mut Builder) {
+    plan.push(OpCode::CloseOthers, &[], "close foreign descriptors");
+    plan.push(OpCode::ResetSignals, &[], "reset signals");
+    plan.push(OpCode::ResetAffinity, &[], "reset the processor affinity").tolerate(Tolerate::UNKNOWN);
+    plan.push(OpCode::Umask, &[0], "reset the umask");
+}
+
+/// A session keyring of its own, and the null device in a slot.
+pub(super) fn lower_keyring_and_null(plan: &mut Builder) -> Slot {
+    // The host's keys are not the container's. A kernel without keyrings has none to share, and an outer filter that
+    // refuses this refuses the payload too.
+    plan.push(OpCode::NewKeyring, &[], "create a session keyring")
+        .tolerate(Tolerate::UNKNOWN | Tolerate::REFUSED)
+        .hint(libc::EDQUOT, "this user has too many keyrings: sysctl kernel.keys.maxkeys");
+    // The host's: the root may have none.
+    let null = plan.slot();
+    let path = plan.text("/dev/null");
+    plan.push(OpCode::OpenHost, &[path, libc::O_RDWR as u32, null.into()], "open the null device");
+    null
+}
+
+/// Enters the control groups whose `tasks` files these are.
+pub(super) fn lower_join_cgroup(plan: &mut Builder, tasks: &[Slot]) {
+    plan.phase(Phase::Join);
+    let itself = plan.text("0");
+    for &slot in tasks {
+        plan.push(OpCode::Write, &[slot.into(), itself], "enter the control group");
     }
 }
 

@@ -1,9 +1,12 @@
 //! The low-level core: one confined process, without image and without store.
 
+mod care;
 mod confinement;
 mod detached;
+mod enter;
 mod lower;
 
+pub(crate) use care::{CareTask, CheckTask, CheckTaskKind, RestartTask};
 pub use confinement::Seccomp;
 pub(crate) use detached::KeeperTask;
 

@@ -8,6 +8,8 @@ pub(crate) const AT_SYMLINK_NOFOLLOW: usize = 0x100;
 pub(crate) const O_CLOEXEC: usize = 0o2000000;
 pub(crate) const O_PATH: usize = 0o10000000;
 pub(crate) const O_CREAT: usize = 0o100;
+pub(crate) const O_TRUNC: usize = 0o1000;
+pub(crate) const O_NONBLOCK: usize = 0o4000;
 pub(crate) const O_EXCL: usize = 0o200;
 pub(crate) const O_WRONLY: usize = 1;
 pub(crate) const O_RDONLY: usize = 0;
@@ -30,6 +32,7 @@ pub(crate) const PROT_READ: usize = 1;
 pub(crate) const PROT_WRITE: usize = 2;
 pub(crate) const MAP_SHARED: usize = 1;
 pub(crate) const MAP_PRIVATE: usize = 2;
+pub(crate) const MAP_ANONYMOUS: usize = 0x20;
 pub(crate) const MAP_POPULATE: usize = 0x8000;
 
 pub(crate) const CLOSE_RANGE_CLOEXEC: usize = 4;
@@ -38,6 +41,7 @@ pub(crate) const SIG_BLOCK: usize = 0;
 pub(crate) const SIG_SETMASK: usize = 2;
 pub(crate) const SIGKILL: usize = 9;
 pub(crate) const SIGSTOP: usize = 19;
+pub(crate) const SIGUSR1: usize = 10;
 pub(crate) const SIGCHLD: usize = 17;
 pub(crate) const SIGNALS: usize = 64;
 
@@ -56,23 +60,33 @@ pub(crate) const CAPABILITIES: usize = 64;
 pub(crate) const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 
 pub(crate) const POLLIN: i16 = 1;
+pub(crate) const POLLOUT: i16 = 4;
 pub(crate) const POLLHUP: i16 = 0x10;
 
 pub(crate) const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
 
 pub(crate) const P_ALL: usize = 0;
+pub(crate) const P_PID: usize = 1;
 pub(crate) const WEXITED: usize = 4;
 pub(crate) const WNOHANG: usize = 1;
+pub(crate) const WNOWAIT: usize = 0x0100_0000;
 pub(crate) const CLD_EXITED: i32 = 1;
 
 pub(crate) const CLONE_PIDFD: u64 = 0x1000;
 pub(crate) const CLONE_PARENT: u64 = 0x8000;
 pub(crate) const CLONE_PARENT_SETTID: u64 = 0x10_0000;
+pub(crate) const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 pub(crate) const SOL_SOCKET: i32 = 1;
 pub(crate) const SCM_RIGHTS: i32 = 1;
 pub(crate) const MSG_NOSIGNAL: usize = 0x4000;
+pub(crate) const AF_UNIX: usize = 1;
 pub(crate) const AF_INET: usize = 2;
+pub(crate) const SOCK_STREAM: usize = 1;
+pub(crate) const SOCK_SEQPACKET: usize = 5;
+pub(crate) const SOCK_NONBLOCK: usize = 0o4000;
+pub(crate) const SO_ERROR: usize = 4;
+pub(crate) const F_SETFL: usize = 4;
 pub(crate) const SOCK_DGRAM: usize = 2;
 pub(crate) const SOCK_CLOEXEC: usize = 0o2000000;
 pub(crate) const SIOCGIFFLAGS: usize = 0x8913;
@@ -117,3 +131,8 @@ pub(crate) const ENAMETOOLONG: i32 = 36;
 pub(crate) const ENOSYS: i32 = 38;
 pub(crate) const ELOOP: i32 = 40;
 pub(crate) const EPROTO: i32 = 71;
+pub(crate) const ECONNRESET: i32 = 104;
+pub(crate) const ETIMEDOUT: i32 = 110;
+pub(crate) const ECONNREFUSED: i32 = 111;
+pub(crate) const EHOSTUNREACH: i32 = 113;
+pub(crate) const EINPROGRESS: i32 = 115;

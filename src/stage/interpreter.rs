@@ -14,10 +14,22 @@ pub(crate) fn play(program: &mut Program) -> ! {
     if program.header().role == Role::KEEPER { keeper::run(program) } else { run(program) }
 }
 
-/// Runs the plan to its exec, or to its first fault.
+/// Runs the plan's start to its exec, or to its first fault.
 pub(crate) fn run(program: &mut Program) -> ! {
+    let count = program.header().op_count as usize;
+    run_range(program, 0..count)
+}
+
+/// Runs the operations that enter what the start has made.
+pub(crate) fn enter(program: &mut Program) -> ! {
     let header = *program.header();
-    for index in 0..header.op_count as usize {
+    let first = header.op_count as usize;
+    run_range(program, first..first + header.enter_count as usize)
+}
+
+fn run_range(program: &mut Program, range: core::ops::Range<usize>) -> ! {
+    let header = *program.header();
+    for index in range {
         let op = program.op(index);
         program.record(index);
         let result = if header.drill_op == index as u32 { drill(header.drill_errno) } else { step(program, &op) };
@@ -194,6 +206,7 @@ fn process_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Re
         OpCode::DieWithParent => process::die_with_parent(program, a != 0),
         OpCode::AskForIdMaps => parent::ask(program, Message::MAPS),
         OpCode::GoOnInChild => parent::go_on_in_child(program),
+        OpCode::GoOnInside => parent::go_on_inside(program),
         OpCode::BecomeRoot => credentials::become_root(),
         OpCode::LoopbackUp => loopback_up(),
         OpCode::Wait => parent::ask(program, Message::READY),

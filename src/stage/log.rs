@@ -77,13 +77,18 @@ impl Source {
         log.flush();
     }
 
-    /// The stream has ended; what was not ended by a newline is a piece.
-    fn end(&mut self, log: &mut Log) {
+    /// Who wrote it has ended: what was not ended by a newline is a piece.
+    pub(crate) fn finish(&mut self, log: &mut Log) {
         if self.length > 0 {
             log.line(now(), self.name, b"P", &self.line[..self.length]);
             log.flush();
             self.length = 0;
         }
+    }
+
+    /// The stream has ended.
+    fn end(&mut self, log: &mut Log) {
+        self.finish(log);
         close(self.descriptor);
         self.descriptor = -1;
     }

@@ -19,24 +19,35 @@ mod value {
 
 #[path = "."]
 mod stage {
+    pub(crate) mod backoff;
     pub(crate) mod call;
+    pub(crate) mod care;
+    pub(crate) mod checks;
+    pub(crate) mod clock;
+    pub(crate) mod command;
     pub(crate) mod constant;
     pub(crate) mod credentials;
     pub(crate) mod execute;
     pub(crate) mod files;
+    pub(crate) mod http;
     pub(crate) mod init;
     pub(crate) mod interpreter;
     pub(crate) mod keeper;
     pub(crate) mod log;
+    pub(crate) mod maps;
     pub(crate) mod memory;
     pub(crate) mod mounts;
+    pub(crate) mod notify;
     pub(crate) mod number;
     pub(crate) mod parent;
+    pub(crate) mod probe;
     pub(crate) mod process;
     pub(crate) mod program;
     pub(crate) mod record;
     pub(crate) mod syscall;
     pub(crate) mod text;
+    pub(crate) mod verdict;
+    pub(crate) mod watch;
 }
 
 use stage::{interpreter, process, program::Program};

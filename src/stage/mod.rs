@@ -4,6 +4,12 @@
 //! the few instructions between clone and exec; its other parts are compiled here for their tests.
 #![allow(unsafe_code)]
 
+#[cfg(test)]
+mod backoff;
+#[cfg(test)]
+mod http;
 pub(crate) mod syscall;
 #[cfg(test)]
 mod text;
+#[cfg(test)]
+mod verdict;

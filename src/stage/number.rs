@@ -14,6 +14,10 @@ mod table {
     pub(crate) const IOCTL: usize = 16;
     pub(crate) const GETPID: usize = 39;
     pub(crate) const SOCKET: usize = 41;
+    pub(crate) const CONNECT: usize = 42;
+    pub(crate) const SOCKETPAIR: usize = 53;
+    pub(crate) const GETSOCKOPT: usize = 55;
+    pub(crate) const PIPE2: usize = 293;
     pub(crate) const SENDMSG: usize = 46;
     pub(crate) const RECVMSG: usize = 47;
     pub(crate) const BIND: usize = 49;
@@ -90,6 +94,10 @@ mod table {
     pub(crate) const IOCTL: usize = 29;
     pub(crate) const GETPID: usize = 172;
     pub(crate) const SOCKET: usize = 198;
+    pub(crate) const CONNECT: usize = 203;
+    pub(crate) const SOCKETPAIR: usize = 199;
+    pub(crate) const GETSOCKOPT: usize = 209;
+    pub(crate) const PIPE2: usize = 59;
     pub(crate) const SENDMSG: usize = 211;
     pub(crate) const RECVMSG: usize = 212;
     pub(crate) const BIND: usize = 200;

@@ -110,21 +110,48 @@ pub(crate) fn hung_up(socket: i32) -> bool {
 /// Goes on in a child, which becomes a child of the parent too; this process ends.
 pub(crate) fn go_on_in_child(program: &Program) -> Result<(), Errno> {
     let mut pidfd = -1i32;
+    if clone_sibling(program, CLONE_PIDFD, &raw mut pidfd as u64)? == 0 {
+        return Ok(());
+    }
+    let sent = send(program.header().status as i32, Message::CHILD, Some(pidfd));
+    close(pidfd);
+    process::exit(if sent.is_ok() { 0 } else { 1 })
+}
+
+/// As [`go_on_in_child`], for a keeper that has forked this process: it finds the child's number in the recorder.
+pub(crate) fn go_on_inside(program: &Program) -> Result<(), Errno> {
+    match clone_sibling(program, 0, 0)? {
+        0 => Ok(()),
+        _ => process::exit(0),
+    }
+}
+
+/// Forks a child of this process's parent; 0 in the child.
+fn clone_sibling(program: &Program, flags: u64, pidfd: u64) -> Result<usize, Errno> {
     let arguments = CloneArguments {
-        flags: CLONE_PARENT | CLONE_PIDFD | CLONE_PARENT_SETTID,
-        pidfd: &raw mut pidfd as u64,
+        flags: flags | CLONE_PARENT | CLONE_PARENT_SETTID,
+        pidfd,
         // The kernel writes it before either side runs: this process may be killed before it can tell.
         parent_tid: program.recorder().pid.as_ptr() as u64,
         ..CloneArguments::default()
     };
     // SAFETY: a fork: no memory is shared, the stack is copied.
     let child = unsafe { call!(CLONE3, &raw const arguments, size_of::<CloneArguments>()) }?;
-    if child == 0 {
-        return Ok(());
+    if child != 0 {
+        // A keeper, whose child it becomes, learns from here which process goes on.
+        program.recorder().pid.store(child as u32, Ordering::Release);
     }
-    // A keeper, whose child it becomes, learns from here which process the container is.
-    program.recorder().pid.store(child as u32, Ordering::Release);
-    let sent = send(program.header().status as i32, Message::CHILD, Some(pidfd));
-    close(pidfd);
-    process::exit(if sent.is_ok() { 0 } else { 1 })
+    Ok(child)
+}
+
+/// Reads one message without waiting, as the parent of a start does; `Ok(None)` where the other end is closed.
+pub(crate) fn receive(socket: i32) -> Result<Option<u8>, Errno> {
+    let mut message = 0u8;
+    // A descriptor that came along is closed by the kernel: nobody asks for it.
+    // SAFETY: one live byte.
+    match unsafe { call!(READ, socket, &raw mut message, 1) } {
+        Ok(0) | Err(ECONNRESET) => Ok(None),
+        Ok(_) => Ok(Some(message)),
+        Err(errno) => Err(errno),
+    }
 }

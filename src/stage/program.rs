@@ -3,7 +3,7 @@
 use super::constant::*;
 use super::call::call;
 use super::syscall::Errno;
-use crate::plan::layout::{Header, KeeperOrders, MAGIC, RECORDER_SIZE, Recorder, Role};
+use crate::plan::layout::{CareOrders, Header, KeeperOrders, MAGIC, RECORDER_SIZE, Recorder, Role};
 use crate::plan::op::{NO_SLOT, Op, SLOTS};
 use core::sync::atomic::Ordering;
 
@@ -76,6 +76,24 @@ impl Program {
         unsafe { *self.address(self.header().orders).cast::<KeeperOrders>() }
     }
 
+    /// How the keeper looks after the container beyond its first start, where it does.
+    pub(crate) fn care(&self) -> Option<CareOrders> {
+        let offset = self.orders().care;
+        // SAFETY: the builder of a keeper's plan has put them there, aligned to 8.
+        (offset != 0).then(|| unsafe { *self.address(offset).cast::<CareOrders>() })
+    }
+
+    /// Lets go of the page shared with the parent for one of this process and its children.
+    pub(crate) fn replace_recorder(&mut self, page: Page) {
+        self.recorder = page.0;
+    }
+
+    /// The `size` bytes at `offset`.
+    pub(crate) fn bytes(&self, offset: u32, size: u32) -> &[u8] {
+        // SAFETY: the builder of a keeper's plan has put them there.
+        unsafe { core::slice::from_raw_parts(self.address(offset), size as usize) }
+    }
+
     /// The address of what lies at `offset`.
     pub(crate) fn address(&self, offset: u32) -> *const u8 {
         // SAFETY: the verifier has proved that the offset lies within the plan.
@@ -130,6 +148,25 @@ impl Program {
     /// Notes which part of the operation runs.
     pub(crate) fn part(&self, part: u32) {
         self.recorder().part.store(part, Ordering::Relaxed);
+    }
+}
+
+/// A recorder shared with the children that are forked while it is mapped.
+#[derive(Clone, Copy)]
+pub(crate) struct Page(*const Recorder);
+
+impl Page {
+    /// A page of zeroes, which stays for the life of the process.
+    pub(crate) fn new() -> Result<Page, Errno> {
+        let kind = MAP_SHARED | MAP_ANONYMOUS;
+        // SAFETY: a fresh mapping.
+        let page = unsafe { call!(MMAP, 0, RECORDER_SIZE, PROT_READ | PROT_WRITE, kind, -1isize, 0) }?;
+        Ok(Page(page as *const Recorder))
+    }
+
+    pub(crate) fn recorder(&self) -> &Recorder {
+        // SAFETY: the page is mapped for the life of the process and holds only atomics.
+        unsafe { &*self.0 }
     }
 }
 

@@ -33,6 +33,7 @@ pub(crate) use collect::Collected;
 pub(crate) use image::{Images, StoredImage};
 pub(crate) use layer::{CommittedLayer, Layers};
 pub(crate) use lease::{Lease, Pins};
+pub(crate) use scratch::ScratchDirectory;
 pub(crate) use snapshot::{KeptSnapshot, Snapshot};
 pub(crate) use view::{DirectoryEntry, EntryKind, EntryMetadata, MergedView};
 
@@ -131,6 +132,11 @@ impl Store {
     /// Replaces a small file of another room below the root in one durable step.
     pub(crate) fn write_record(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         write_record(self, path, bytes)
+    }
+
+    /// A temporary directory on the store's file system, for what another room makes aside or takes away.
+    pub(crate) fn scratch(&self) -> Result<ScratchDirectory> {
+        scratch::directory(self)
     }
 
     /// Removes blobs and layers that no tag, pin or lease leads to.

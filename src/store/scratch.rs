@@ -19,9 +19,9 @@ pub(super) struct ScratchFile {
     armed: bool,
 }
 
-/// A temporary directory; gone on drop with all it holds.
+/// A temporary directory; gone on drop with all it holds, and with the next opening of the store where its owner died.
 #[derive(Debug)]
-pub(super) struct ScratchDirectory {
+pub(crate) struct ScratchDirectory {
     path: PathBuf,
     _lock: File,
 }
@@ -115,7 +115,7 @@ impl Drop for ScratchFile {
 
 impl ScratchDirectory {
     /// The directory.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

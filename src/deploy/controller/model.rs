@@ -1,5 +1,6 @@
-//! What the controller remembers, sees and decides. Times are milliseconds of a clock that does not stop for suspends
-//! and begins anew with each boot.
+//! What the controller remembers, sees and decides. Times that it is given are milliseconds of a clock that does not
+//! stop for suspends and begins anew with each boot. Times that it remembers are by a clock of its own, which goes on
+//! from look to look, but by no more than a minute between two: a suspend or a reboot ages nothing.
 
 use crate::deploy::specification::Strategy;
 use crate::value::ContainerId;
@@ -29,14 +30,16 @@ pub(crate) struct State {
     pub(crate) stage: Stage,
     /// The last revision that was completely available, if there was one.
     pub(crate) stable: Option<RevisionNumber>,
-    /// When the stage began, by the clock of `seen`.
+    /// The controller's own clock; all remembered moments are by it. At first what the caller's clock said.
+    pub(crate) clock: Moment,
+    /// What the caller's clock said at the last look: one that goes back has begun anew.
+    pub(crate) seen: Moment,
+    /// When the stage began.
     pub(crate) begun: Moment,
-    /// When a replica of the goal last became available for the first time, by the clock of `seen`.
+    /// When `best` last grew, or when others than the goal's replicas last held it up.
     pub(crate) progressed: Moment,
     /// The most replicas of the goal that were available at once in this stage.
     pub(crate) best: u32,
-    /// The latest time seen: a clock that goes back has begun anew.
-    pub(crate) seen: Moment,
     /// Crashes of the goal's replicas in this stage.
     pub(crate) crashes: u32,
     /// What each replica was like at the last look, for what has changed.
@@ -65,15 +68,27 @@ pub(crate) enum Stage {
 /// Why a revision failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Failure {
-    /// So many crashes.
-    Crashed { crashes: u32 },
+#[non_exhaustive]
+pub enum Failure {
+    /// Its replicas crashed.
+    Crashed {
+        /// How often, taken together.
+        crashes: u32,
+    },
     /// A replica did not become available in time, and what its health check found.
-    NotHealthy { replica: ContainerId, finding: Option<String> },
+    NotHealthy {
+        /// Its container.
+        replica: ContainerId,
+        /// What its health check found at last.
+        finding: Option<String>,
+    },
     /// No replica more became available in time.
     NoProgress,
     /// A replica could not be started.
-    NotStarted { error: String },
+    NotStarted {
+        /// The error.
+        error: String,
+    },
 }
 
 /// What is remembered of a replica.
@@ -84,17 +99,22 @@ pub(crate) struct Known {
     pub(crate) first_seen: Moment,
     /// Since when it has been ready without a break, if it is.
     pub(crate) ready_since: Option<Moment>,
+    /// Since when it has not been available: since it was first seen, or since it was last available. None while it is.
+    pub(crate) unavailable_since: Option<Moment>,
     /// Whether it was ever available.
     pub(crate) proven: bool,
+    /// Whether its command had ended for good at the last look.
+    pub(crate) ended: bool,
     /// Restarts at the last look.
     pub(crate) restarts: u32,
-    /// Since when it gets no new connections because it is on its way out.
+    /// Since when it gets no new connections because it is on its way out. It may still be called back.
     pub(crate) leaving_since: Option<Moment>,
-    /// Whether it has been told to stop.
-    pub(crate) stopping: bool,
+    /// When it was last told to stop, if it was.
+    pub(crate) stopping: Option<Moment>,
 }
 
-/// What is there.
+/// What is there: every replica from the moment at which its start was begun (as [`Condition::Starting`]) until it has
+/// been removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Observed {
     pub(crate) replicas: Vec<Replica>,
@@ -135,7 +155,7 @@ pub(crate) enum Condition {
     Ended,
 }
 
-/// What is to be done, in this order.
+/// What is to be done, in this order. Each can be asked for again after a crash, and must then do no harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Sends new connections to exactly these, in one transaction.
@@ -167,7 +187,7 @@ pub(crate) enum Happening {
     RolledBack { failed: RevisionNumber, to: RevisionNumber, because: Failure },
     /// The revision failed, and there is nothing to go back to, or nobody wants it.
     Failed { failed: RevisionNumber, because: Failure },
-    /// All is gone.
+    /// All is gone. Said at every look from then on.
     Removed,
 }
 

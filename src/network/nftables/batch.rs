@@ -15,8 +15,11 @@ pub(super) enum Change {
     NewTable = 0,
     DeleteTable = 2,
     NewChain = 3,
+    DeleteChain = 5,
     NewRule = 6,
-    NewMap = 9,
+    DeleteRule = 8,
+    NewSet = 9,
+    DeleteSet = 11,
     NewElement = 12,
     DeleteElement = 14,
 }
@@ -31,12 +34,21 @@ pub(super) fn message(change: Change, flags: i32) -> Message {
     Message::new(kind, flags, &nfgenmsg(libc::AF_INET as u8, 0))
 }
 
-/// A question about a table, by name.
-pub(super) fn get_table(name: &str) -> Message {
-    const NFT_MSG_GETTABLE: u16 = 1;
-    let kind = (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETTABLE;
-    let mut request = Message::new(kind, libc::NLM_F_ACK, &nfgenmsg(libc::AF_INET as u8, 0));
-    request.text(1, name);
+/// What can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Question {
+    Table = 1,
+    Chains = 4,
+    Rules = 7,
+    Sets = 10,
+    Elements = 13,
+}
+
+/// A question; `flags` are `NLM_F_DUMP` for all of a kind, `NLM_F_ACK` for one.
+pub(super) fn question(question: Question, flags: i32, table: &str) -> Message {
+    let kind = (NFNL_SUBSYS_NFTABLES << 8) | question as u16;
+    let mut request = Message::new(kind, flags, &nfgenmsg(libc::AF_INET as u8, 0));
+    request.text(1, table);
     request
 }
 
@@ -52,6 +64,21 @@ impl Batch {
     pub(super) fn push(&mut self, message: Message, operation: &'static str, needs: Needs) {
         self.messages.push(message);
         self.steps.push((operation, needs));
+    }
+
+    /// Whether there is nothing to change.
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// A number that no other message of the batch has.
+    pub(super) fn next_id(&self) -> u32 {
+        1000 + self.messages.len() as u32
+    }
+
+    /// How many messages there are for `operation`.
+    pub(super) fn count(&self, operation: &str) -> usize {
+        self.steps.iter().filter(|(step, _)| *step == operation).count()
     }
 
     /// Sends the batch; the first refusal is the error.

@@ -18,7 +18,7 @@ fn a_published_port_is_reached_from_everywhere() {
         let host = Ipv4Addr::new(198, 51, 100, 1);
         assert_eq!(inside(&outside, || ask(host, 8000)), "198.51.100.2");
         // From another container, and from the container itself, by the host's address.
-        assert_eq!(inside(&other.namespace, || ask(host, 8000)), gateway.to_string());
+        assert_eq!(inside(&other.namespace, || ask(host, 8000)), other.address().to_string());
         assert_eq!(inside(&web.namespace, || ask(gateway, 8000)), gateway.to_string());
         server.join().unwrap();
         tool("ip", &["link", "delete", "wire"]);
@@ -89,7 +89,7 @@ fn a_container_does_not_reach_what_the_host_serves_to_itself() {
             assert!(eth0.up);
             std::fs::write("/proc/sys/net/ipv4/conf/eth0/route_localnet", "1").unwrap();
             tool("ip", &["address", "delete", "127.0.0.1/8", "dev", "lo"]);
-            tool("ip", &["route", "add", "127.0.0.1/32", "via", &gateway.to_string(), "dev", "eth0"]);
+            tool("ip", &["route", "add", "127.0.0.1/32", "via", &gateway.to_string(), "dev", "eth0", "onlink"]);
         });
         assert!(!reach());
         // The rule, and nothing else, keeps it out.

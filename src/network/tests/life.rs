@@ -124,12 +124,13 @@ fn a_container_comes_back_under_its_own_name() {
         let engine = Engine::new();
         let id = ContainerId::random().unwrap();
         let (before, after) = (NetworkNamespace::create().unwrap(), NetworkNamespace::create().unwrap());
-        let first = engine.networks.attach(&before, &id, &[]).unwrap();
-        let second = engine.networks.attach(&after, &id, &[]).unwrap();
+        let first = engine.networks.attach(&before, &id, &Joining::default()).unwrap();
+        let second = engine.networks.attach(&after, &id, &Joining::default()).unwrap();
         assert_eq!(first.record.interface, second.record.interface);
         assert!(first.record.interface.len() <= 15 && first.record.interface.starts_with("crcl"));
         let namespace = NetworkNamespace::from_fd(after.as_fd().try_clone_to_owned().unwrap()).unwrap();
-        let taken = engine.networks.attach(&namespace, &ContainerId::random().unwrap(), &[]).unwrap_err();
+        let taken =
+            engine.networks.attach(&namespace, &ContainerId::random().unwrap(), &Joining::default()).unwrap_err();
         assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
         assert!(taken.to_string().contains("eth0 already"), "{taken}");
         engine.networks.detach(&first.record).unwrap();
@@ -147,7 +148,8 @@ fn a_failed_attachment_leaves_nothing() {
         let namespace = NetworkNamespace::create().unwrap();
         let id = ContainerId::random().unwrap();
         let ports = [PublishedPort::new(8001, 80), PublishedPort::new(8000, 80)];
-        let error = engine.networks.attach(&namespace, &id, &ports).unwrap_err();
+        let error =
+            engine.networks.attach(&namespace, &id, &Joining { ports: &ports, ..Joining::default() }).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InUse);
         assert_eq!((interfaces(), ruleset()), before);
         // Fails late: the namespace has a default route already, after its eth0 was made.
@@ -156,7 +158,7 @@ fn a_failed_attachment_leaves_nothing() {
             tool("ip", &["link", "set", "own", "up"]);
             tool("ip", &["route", "add", "default", "dev", "own"]);
         });
-        engine.networks.attach(&namespace, &id, &[PublishedPort::new(8001, 80)]).unwrap_err();
+        engine.networks.attach(&namespace, &id, &Joining { ports: &ports[..1], ..Joining::default() }).unwrap_err();
         assert_eq!((interfaces(), ruleset()), before);
         assert!(TcpListener::bind("127.0.0.1:8001").is_ok());
         engine.leave_no_trace(vec![web]);
@@ -169,7 +171,8 @@ fn without_the_right_the_error_says_which() {
         let namespace = NetworkNamespace::create().unwrap();
         let engine = Engine::new();
         caps::drop(None, caps::CapSet::Effective, caps::Capability::CAP_NET_ADMIN).unwrap();
-        let error = engine.networks.attach(&namespace, &ContainerId::random().unwrap(), &[]).unwrap_err();
+        let error =
+            engine.networks.attach(&namespace, &ContainerId::random().unwrap(), &Joining::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
         assert!(error.to_string().contains("CAP_NET_ADMIN"), "{error}");
         caps::drop(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN).unwrap();
@@ -191,7 +194,8 @@ fn a_damaged_definition_is_named() {
         for damage in ["{".to_owned(), other("eth0", 20), other("coracle0", 99), other("coracle0", 12)] {
             std::fs::write(&path, damage).unwrap();
             let namespace = NetworkNamespace::create().unwrap();
-            let error = engine.networks.attach(&namespace, &ContainerId::random().unwrap(), &[]).unwrap_err();
+            let error =
+                engine.networks.attach(&namespace, &ContainerId::random().unwrap(), &Joining::default()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt);
             assert!(error.to_string().contains("default.json"), "{error}");
         }

@@ -3,39 +3,70 @@
 use super::*;
 
 /// The table as an administrator would write it.
-fn reference(subnet: &str, elements: &str) -> String {
+fn reference(subnet: &str, elements: &str, selves: &str) -> String {
     format!(
         r#"table ip coracle0 {{
     map published_at {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
     map published {{ type inet_proto . inet_service : ipv4_addr . inet_service; {elements} }}
+    set selves {{ type ipv4_addr . ipv4_addr; {selves} }}
+    map services {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
+    map service_ports_at {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
+    map service_ports {{ type inet_proto . inet_service : verdict; }}
+    set members {{ type ipv4_addr . inet_service; }}
+    set member_selves {{ type ipv4_addr . ipv4_addr; }}
+    set down {{ type ipv4_addr; }}
+    map senders {{ type ipv4_addr : verdict; }}
+    set outsiders {{ type ipv4_addr; }}
     chain guard {{
         type filter hook prerouting priority raw; policy accept;
-        iifname "coracle0" ip daddr 127.0.0.0/8 drop
-        iifname "coracle0" ip saddr 127.0.0.0/8 drop
+        iifgroup 1668415488 ip daddr 127.0.0.0/8 drop
+        iifgroup 1668415488 ip saddr 127.0.0.0/8 drop
+        iifgroup 1668415488 fib saddr . iif oif 0 drop
+    }}
+    chain refusals {{
+        type filter hook prerouting priority mangle; policy accept;
+        iifgroup 1668415488 meta l4proto tcp tcp flags & rst != 0 tcp sequence 0 ct status dnat ip saddr . tcp sport @members drop
     }}
     chain prerouting {{
         type nat hook prerouting priority dstnat; policy accept;
         ip daddr 127.0.0.0/8 iifname != "lo" accept
+        iifgroup 1668415488 ip daddr . meta l4proto . th dport vmap @services
+        ip daddr . meta l4proto . th dport vmap @service_ports_at
         dnat ip to ip daddr . meta l4proto . th dport map @published_at
+        fib daddr type local meta l4proto . th dport vmap @service_ports
         fib daddr type local dnat ip to meta l4proto . th dport map @published
     }}
     chain output {{
         type nat hook output priority -100; policy accept;
+        ip daddr . meta l4proto . th dport vmap @services
+        ip daddr . meta l4proto . th dport vmap @service_ports_at
         dnat ip to ip daddr . meta l4proto . th dport map @published_at
+        fib daddr type local meta l4proto . th dport vmap @service_ports
         fib daddr type local dnat ip to meta l4proto . th dport map @published
+    }}
+    chain redirects {{
+        type filter hook output priority filter; policy accept;
+        oifgroup 1668415488 icmp type redirect drop
+    }}
+    chain lost {{
+        type filter hook postrouting priority filter; policy accept;
+        oifname "coracle0" ct state new ct status dnat drop
     }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
-        ip saddr {subnet} oifname != "coracle0" masquerade
-        ip saddr 127.0.0.0/8 oifname "coracle0" masquerade
-        ip saddr {subnet} oifname "coracle0" ct status dnat masquerade
+        ip saddr {subnet} oifgroup != 1668415488 masquerade
+        ip saddr 127.0.0.0/8 oifgroup 1668415488 masquerade
+        oifgroup 1668415488 ct status dnat ip saddr . ip daddr @selves masquerade
+        oifgroup 1668415488 ct status dnat ip saddr . ip daddr @member_selves masquerade
     }}
     chain forward {{
         type filter hook forward priority filter; policy accept;
-        iifname "coracle0" accept
-        oifname "coracle0" ct state established,related accept
-        oifname "coracle0" ct status dnat accept
-        oifname "coracle0" drop
+        oifgroup 1668415488 ct state established,related accept
+        iifgroup 1668415488 oifgroup 1668415488 ip saddr vmap @senders
+        iifgroup 1668415488 oifgroup 1668415488 ip daddr @outsiders drop
+        iifgroup 1668415488 accept
+        oifgroup 1668415488 ct status dnat accept
+        oifgroup 1668415488 drop
     }}
 }}
 "#
@@ -75,7 +106,11 @@ fn the_table_is_the_one_nft_makes() {
     });
     let theirs = on_host(|| {
         let scratch = tempfile::NamedTempFile::new().unwrap();
-        let text = reference("10.77.0.0/20", "elements = { tcp . 8000 : 10.77.0.2 . 80 }");
+        let text = reference(
+            "10.77.0.0/20",
+            "elements = { tcp . 8000 : 10.77.0.2 . 80 }",
+            "elements = { 10.77.0.2 . 10.77.0.2 }",
+        );
         std::fs::write(scratch.path(), text).unwrap();
         tool("nft", &["-f", scratch.path().to_str().unwrap()]);
         listing()
