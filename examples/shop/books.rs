@@ -4,6 +4,7 @@ use crate::browser::Browser;
 use std::fmt;
 use std::io::{Error, Result};
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 /// The answer of `/audit`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -28,9 +29,21 @@ pub struct Books {
 
 impl Books {
     /// Asks the shop at this address.
-    pub fn read(address: SocketAddr) -> Result<Books> {
+    fn read(address: SocketAddr) -> Result<Books> {
         let page = Browser::new(address).get("/audit")?;
         serde_json::from_str(&page.body).map_err(|error| Error::other(format!("{error}: {}", page.body)))
+    }
+
+    /// As soon as no order is under way any more, or after `limit`.
+    pub fn settled(address: SocketAddr, limit: Duration) -> Result<Books> {
+        let begin = Instant::now();
+        loop {
+            let books = Books::read(address)?;
+            if books.under_way == 0 || begin.elapsed() > limit {
+                return Ok(books);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Whether every confirmed order was charged and shipped exactly once, and nothing else was.

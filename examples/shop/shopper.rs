@@ -140,7 +140,7 @@ impl Crowd {
 fn visit(address: SocketAddr, number: usize, most: usize, stop: &AtomicBool) -> Tally {
     const WISHES: [(&str, u32); 4] = [("coracle", 1), ("paddle", 2), ("pitch", 3), ("lantern", 1)];
     let mut tally = Tally::default();
-    for round in number..number + most {
+    for round in number..number.saturating_add(most) {
         if stop.load(Ordering::Relaxed) {
             break;
         }
