@@ -49,7 +49,7 @@ pub(crate) fn check(deployment: &Deployment) -> Result<Name> {
     problems.take("restart", deployment.restart.check());
     problems.0.extend(deployment.rollout.problems());
     if let Some(autoscale) = &deployment.autoscale {
-        problems.take("autoscale", autoscale.check());
+        problems.0.extend(autoscale.problems());
     }
     for network in &deployment.networks {
         problems.take("networks", network.parse::<Name>());
