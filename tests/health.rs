@@ -180,6 +180,22 @@ fn a_command_check_is_confined_as_the_container_is() {
 }
 
 #[test]
+fn no_process_with_more_rights_than_theirs_is_seen_within() {
+    let ground = Ground::new("rights");
+    // Every process that it can see, over and over.
+    let script = "while :; do grep -h -E 'CapEff|CapPrm' /proc/[0-9]*/status; done | grep -v 0000000000000000 > /shared/seen";
+    let check = "echo x >> /shared/asked; [ $(ls -l /shared/asked | { read a b c d size e; echo $size; }) -gt 600 ]";
+    let container = ground
+        .container(script)
+        .capabilities(coracle::CapabilitySet::EMPTY)
+        .health(often(Health::command(["sh", "-c", check])).every(Duration::from_millis(1)))
+        .detach()
+        .unwrap();
+    until_health(&container, HealthState::Healthy);
+    assert_eq!(std::fs::read_to_string(ground.shared().join("seen")).unwrap(), "");
+}
+
+#[test]
 fn rootless_command_checks_are_confined_as_the_container_is() {
     let ground = Ground::new("rootless");
     for init in [true, false] {
