@@ -182,8 +182,10 @@ fn a_command_check_is_confined_as_the_container_is() {
 #[test]
 fn no_process_with_more_rights_than_theirs_is_seen_within() {
     let ground = Ground::new("rights");
-    // Every process that it can see, over and over.
-    let script = "while :; do grep -h -E 'CapEff|CapPrm' /proc/[0-9]*/status; done | grep -v 0000000000000000 > /shared/seen";
+    // Every process that it can see, over and over, without making one.
+    let script = "while :; do for place in /proc/[0-9]*; do
+        while read key value; do case $key$value in CapEff:0000000000000000 | CapPrm:0000000000000000) ;;
+            CapEff:* | CapPrm:*) echo $place $value >> /shared/seen;; esac; done < $place/status; done; done 2> /dev/null";
     let check = "echo x >> /shared/asked; [ $(ls -l /shared/asked | { read a b c d size e; echo $size; }) -gt 600 ]";
     let container = ground
         .container(script)
@@ -192,7 +194,7 @@ fn no_process_with_more_rights_than_theirs_is_seen_within() {
         .detach()
         .unwrap();
     until_health(&container, HealthState::Healthy);
-    assert_eq!(std::fs::read_to_string(ground.shared().join("seen")).unwrap(), "");
+    assert_eq!(std::fs::read_to_string(ground.shared().join("seen")).unwrap_or_default(), "");
 }
 
 #[test]
