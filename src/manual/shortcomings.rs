@@ -4,8 +4,6 @@
 //!
 //! - **Deployments, Compose, Kubernetes.** No replicas, rollouts, autoscaling or load balancing; one container at a time.
 //!   *Instead:* keep your own list and use [`Engine::containers`](crate::Engine::containers).
-//! - **Restarts and health checks.** The keeper records an end and does not start again; a `HEALTHCHECK` of an image is
-//!   kept in its configuration and not run. *Instead:* a thread in [`Container::wait`](crate::Container::wait).
 //! - **Commands in running containers (`exec`), attaching, copying files in and out.** *Instead:* bind a directory.
 //! - **Terminals.** Standard input is the null device, the others are pipes.
 //! - **Named volumes.** *Instead:* [`bind`](crate::ContainerBuilder::bind) a directory. A `VOLUME` of an image has no
@@ -59,6 +57,19 @@
 //!   their owners, and device files in layers are passed over. Ranges of further ids (`newuidmap`) are not used.
 //! - **Hosts whose root is an initramfs** cannot start containers: the kernel does not let go of that root.
 //! - **Inside another container** a fresh `/proc` may be refused, where the outer one masks its own. The error says so.
+//!
+//! - **A keeper that was killed starts nothing again,** and after a reboot nothing is started by itself. *Instead:* look
+//!   for ended containers when your program starts.
+//! - **Health checks without HTTPS, names, headers or bodies.** An HTTP check is one `GET` of HTTP/1.1 in the clear to an
+//!   IPv4 address. *Instead:* a command.
+//! - **Checks by a command need to join.** For root that takes `CAP_SYS_PTRACE`, for an ordinary user whose containers have
+//!   an init a kernel with `CONFIG_PROC_CHILDREN`; where it is missing the check fails and says so.
+//! - **Docker's `StartInterval` of an image** is not used; see [`Health::every`](crate::Health::every).
+//! - **Half-open services.** Who accepts connections and never answers passes a TCP check.
+//! - **Processes that leave a check behind** (a new session) stay until the container ends, and count as its own.
+//! - **What is written over a restart.** Standard output of two runs goes to one log, in which nothing but the time
+//!   separates them; [`ContainerExit`](crate::ContainerExit) tells of the last run alone.
+//! - **A container that is started again** finds binds, devices and layers at the paths they had; a plan is not made anew.
 //!
 //! # Images and builds
 //!

@@ -114,6 +114,161 @@ impl KeeperOrders {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isolate::Root;
+    use crate::plan::layout::RestartCondition;
+    use crate::sandbox::{CheckTask, CheckTaskKind, NetworkMode, RestartTask, Stream};
+    use std::fs::{self, File};
+    use std::path::Path;
+    use std::time::{Duration, Instant};
+
+    /// A netfilter batch of one message of this kind about a table.
+    fn batch(kind: u16, name: &[u8]) -> Vec<u8> {
+        const TABLES: u16 = 10;
+        let message = |kind: u16, flags: u16, family: u8, resource: u16, attributes: &[u8]| {
+            let length = 20 + attributes.len() as u32;
+            let mut bytes = length.to_ne_bytes().to_vec();
+            [kind, flags].iter().for_each(|half| bytes.extend(half.to_ne_bytes()));
+            bytes.extend([0; 8]);
+            bytes.extend([family, 0]);
+            bytes.extend(resource.to_be_bytes());
+            bytes.extend(attributes);
+            bytes
+        };
+        let mut attribute = (4 + name.len() as u16).to_ne_bytes().to_vec();
+        attribute.extend(1u16.to_ne_bytes());
+        attribute.extend(name);
+        assert!(attribute.len().is_multiple_of(4));
+        let table = message(TABLES << 8 | kind, 0x401, 2, 0, &attribute);
+        [message(0x10, 1, 0, TABLES, &[]), table, message(0x11, 1, 0, TABLES, &[])].concat()
+    }
+
+    fn until_table(there: bool) {
+        let begin = Instant::now();
+        loop {
+            let tables = std::process::Command::new("nft").args(["list", "tables"]).output().unwrap().stdout;
+            if String::from_utf8_lossy(&tables).contains("readyme") == there {
+                return;
+            }
+            assert!(
+                begin.elapsed() < Duration::from_secs(60),
+                "the table {}",
+                if there { "is missing" } else { "stays" }
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn task(directory: &Path, check: bool) -> (KeeperTask, [OwnedFd; 2]) {
+        let (output, output_writer) = std::io::pipe().unwrap();
+        let (error, error_writer) = std::io::pipe().unwrap();
+        for pipe in [&output, &error] {
+            nix::fcntl::fcntl(pipe, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).unwrap();
+        }
+        let open = || File::open(directory).unwrap().into();
+        let tick = Duration::from_millis(20);
+        let check = check.then(|| CheckTask {
+            kind: CheckTaskKind::Command(["/bin/sh", "-c", "[ -e /fine ]"].map(str::to_owned).to_vec()),
+            interval: tick,
+            timeout: Duration::from_secs(30),
+            start_period: Duration::ZERO,
+            retries: 1,
+            healthy_after: 1,
+        });
+        let restart = RestartTask {
+            condition: RestartCondition::ALWAYS,
+            most: None,
+            delay: tick,
+            longest_delay: tick,
+            when_unhealthy: false,
+        };
+        let task = KeeperTask {
+            streams: [output.into(), error.into()],
+            log_directory: open(),
+            directory: open(),
+            oom_file: None,
+            log_limit: 0,
+            log_files: 0,
+            held: Vec::new(),
+            remove: Vec::new(),
+            farewell: Vec::new(),
+            ready: batch(0, b"readyme\0"),
+            unready: batch(2, b"readyme\0"),
+            care: CareTask { check, restart, stop_signal: libc::SIGTERM },
+        };
+        (task, [output_writer.into(), error_writer.into()])
+    }
+
+    /// The first process once it is another than `before`.
+    fn next_process(directory: &Path, before: i32) -> i32 {
+        loop {
+            let text = fs::read_to_string(directory.join("pid")).unwrap_or_default();
+            match text.split_once(' ').and_then(|(process, _)| process.parse().ok()) {
+                Some(process) if process != 0 && process != before => return process,
+                _ => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+
+    fn kill(process: i32) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), nix::sys::signal::SIGKILL).unwrap();
+    }
+
+    fn tell_the_network(check: bool) {
+        use nix::sched::CloneFlags;
+        // A table of descriptors of its own as well: other tests count those of theirs.
+        nix::sched::unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_FILES).unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let (root, directory) = (scratch.path().join("root"), scratch.path().join("kept"));
+        fs::create_dir_all(root.join("bin")).unwrap();
+        fs::create_dir(&directory).unwrap();
+        fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+        ["sh", "sleep"]
+            .iter()
+            .for_each(|name| std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).unwrap());
+        let (task, [output, error]) = task(&directory, check);
+        let first = Sandbox::new(Root::Directory(root.clone()), ["/bin/sleep", "1000"])
+            .launcher(Launcher::new().unwrap())
+            .network(NetworkMode::Host)
+            .init(true)
+            .stdout(Stream::Descriptor(output))
+            .stderr(Stream::Descriptor(error))
+            .detach(task)
+            .unwrap();
+        if check {
+            assert!(!root.join("fine").exists());
+            for _ in 0..3 {
+                fs::write(root.join("fine"), "").unwrap();
+                until_table(true);
+                fs::remove_file(root.join("fine")).unwrap();
+                until_table(false);
+            }
+        }
+        let second_start = |process: i32| {
+            kill(process);
+            next_process(&directory, process)
+        };
+        if !check {
+            until_table(true);
+        }
+        let second = second_start(first);
+        if check {
+            until_table(false);
+            fs::write(root.join("fine"), "").unwrap();
+        }
+        until_table(true);
+        File::create(directory.join("stop")).unwrap();
+        kill(second);
+        until_table(false);
+        while !directory.join("exit").exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn the_network_hears_when_a_container_serves_and_when_not() {
+        let checks = [false, true].map(|check| std::thread::spawn(move || tell_the_network(check)));
+        checks.into_iter().for_each(|thread| thread.join().unwrap());
+    }
 
     #[test]
     fn orders_have_the_layout_the_keeper_reads() {

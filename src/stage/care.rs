@@ -13,7 +13,7 @@ use super::watch::{Watch, Zombie, kills_for_memory, reap, signal};
 use super::call::call;
 use super::syscall::Errno;
 use super::{log, maps, notify};
-use crate::plan::layout::{CareOrders, KeeperOrders, Message, State};
+use crate::plan::layout::{CareOrders, CheckKind, KeeperOrders, Message, RestartCondition, State};
 use core::sync::atomic::Ordering;
 
 /// How often a start is looked at: whether its command is executed by now.
@@ -84,9 +84,9 @@ impl Care {
 
     /// Whether what the payload is given must stay open for another start or a command.
     pub(crate) fn keeps_descriptors(orders: &CareOrders) -> bool {
-        orders.condition != crate::plan::layout::RestartCondition::NEVER
+        orders.condition != RestartCondition::NEVER
             || orders.when_unhealthy == 1
-            || orders.check == crate::plan::layout::CheckKind::COMMAND
+            || orders.check == CheckKind::COMMAND
     }
 
     /// Whether the first process may be noted: one of a restart is a target for signals only once its command runs.
@@ -129,7 +129,7 @@ impl Care {
             self.stop(program, watch);
         }
         if self.run == Run::Starting && program.recorder().state.load(Ordering::Acquire) == State::EXECUTING {
-            self.executed(program, keeper, now);
+            self.executed(program, now);
         }
         if let Run::Resting(until) = self.run
             && now >= until
@@ -147,8 +147,9 @@ impl Care {
     }
 
     /// Another child of the keeper has ended.
-    pub(crate) fn child_ended(&mut self, zombie: Zombie) {
-        self.checks.child_ended(zombie);
+    pub(crate) fn child_ended(&mut self, program: &Program, zombie: Zombie) {
+        let header = program.header();
+        self.checks.child_ended(zombie, header.op_count + header.enter_count - 1);
     }
 
     /// The first process has ended; the end to be recorded, where no restart follows.
@@ -213,13 +214,12 @@ impl Care {
         }
     }
 
-    fn executed(&mut self, program: &Program, keeper: &KeeperOrders, now: u64) {
+    fn executed(&mut self, program: &Program, now: u64) {
         self.run = Run::Executed(now);
         self.checks.executed(now);
         if self.checks.verdict() == Verdict::Unchecked {
             self.tell(program, true);
         }
-        let _ = keeper;
     }
 
     /// Starts the same plan once more: in the same network, control groups and log, with fresh namespaces of all other
@@ -239,6 +239,7 @@ impl Care {
             // As a run that failed at once: the machine may have no process left for the moment.
             let failed = End { status: 127 << 8, fault: Some((errno, 0)), finished: log::now(), ..LOST };
             self.last = Some(failed);
+            let _ = record::rested(keeper.directory, &failed);
             self.run = match self.restarts.pause_after(Ended { failed: true, unhealthy: true, ran: 0 }) {
                 Some(pause) => Run::Resting(now.saturating_add(pause)),
                 None => Run::Over,
@@ -327,7 +328,12 @@ impl Care {
         }
     }
 
+    /// Writes what readers want to know, where there is more to know than that it runs.
     fn publish(&self, keeper: &KeeperOrders) {
+        let CareOrders { check, condition, when_unhealthy, .. } = self.orders;
+        if check == CheckKind::NONE && condition == RestartCondition::NEVER && when_unhealthy == 0 {
+            return;
+        }
         self.checks.publish(keeper.directory, self.restarts.count());
     }
 }

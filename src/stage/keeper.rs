@@ -101,7 +101,7 @@ fn serve(program: &mut Program, orders: &KeeperOrders, log: &mut Log, mut watch:
         let words = watch.take_signals();
         let found = watch.find_end(program, |zombie| {
             if let Some(care) = &mut care {
-                care.child_ended(zombie);
+                care.child_ended(program, zombie);
             }
         });
         if let Some(found) = found.filter(|_| !care.as_ref().is_some_and(Care::is_at_rest)) {
