@@ -114,7 +114,7 @@ pub use container::{
     Chunk, Container, ContainerBuilder, ContainerExit, ContainerState, ContainerStats, Health, HealthReport,
     HealthState, HealthTest, LogLine, LogOptions, Logs, Output, Restart, RestartCondition,
 };
-pub use deploy::{Autoscale, Deployment, Guard, OnFailure, Request, Rolling, Strategy};
+pub use deploy::{Admission, Amounts, Autoscale, Deployment, Guard, Holder, OnFailure, Request, Rolling, Strategy};
 pub use engine::{Collected, Engine, EngineOptions, ImageName};
 pub use error::{Error, ErrorKind, Result};
 pub use isolate::seccomp;

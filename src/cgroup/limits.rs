@@ -96,6 +96,11 @@ impl Limits {
         *self == Limits::default()
     }
 
+    /// The most processors, memory, and processes, for whoever sets as much aside.
+    pub(crate) fn amounts(&self) -> (Option<Cpus>, Option<Memory>, Option<u32>) {
+        (self.cpus, self.memory, self.pids)
+    }
+
     /// Refuses values that make no sense on this machine, each with its name: memory below
     /// [`MINIMUM_MEMORY`](Limits::MINIMUM_MEMORY), swap below memory or without it, no processes, processors below 0.01
     /// or more than are online, weights out of range.
