@@ -9,7 +9,7 @@ use super::scaling::Fed;
 use super::specification::Deployment;
 use super::status::{DeploymentStatus, RevisionInfo};
 use super::watch::{DeploymentStats, ReplicaStats};
-use super::{admission, balancing, check, clock, status};
+use super::{balancing, check, clock, ledger, status};
 use crate::container::{Container, MergedLogs, Services};
 use crate::error::Context;
 use crate::store::StoredImage;
@@ -61,7 +61,7 @@ fn accept(
     image: StoredImage,
 ) -> Result<Rollout> {
     let (name, reference) = (directory.name(), image.reference);
-    admission::admit(services, &deployment)?;
+    ledger::admit(services, &deployment)?;
     if record.as_ref().is_some_and(|record| record.state.stage == Stage::Removing) {
         return Err(Error::new(ErrorKind::InUse, "it is being removed").hint("remove() it to the end first"));
     }
@@ -276,7 +276,7 @@ impl Deployed {
         let runner = self.runner(Duration::from_secs(2))?;
         let deployment = Deployment { replicas, ..self.deployment()? };
         check::check(&deployment)?;
-        admission::admit(&self.services, &deployment)?;
+        ledger::admit(&self.services, &deployment)?;
         rescale(runner, replicas)
     }
 

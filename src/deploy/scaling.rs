@@ -5,7 +5,7 @@ use super::controller::model::{Goal, Moment, Stage};
 use super::event::RolloutEvent;
 use super::runner::Runner;
 use super::specification::Deployment;
-use super::{admission, clock};
+use super::{clock, ledger};
 use crate::Result;
 use crate::container::{Container, ContainerStats, HealthState, Services};
 use crate::value::{ContainerId, Name, Timestamp};
@@ -59,7 +59,7 @@ pub(super) fn adjust(services: &Arc<Services>, runner: &mut Runner, samples: &mu
     let mut scaler = runner.record().scaler.clone();
     let replicas = scaler.desired(autoscale, goal.replicas, &measures, now);
     if replicas > goal.replicas {
-        admission::admit(services, &Deployment { replicas, ..deployment })?;
+        ledger::admit(services, &Deployment { replicas, ..deployment })?;
     }
     if scaler == runner.record().scaler && replicas == goal.replicas {
         return Ok(());

@@ -81,7 +81,8 @@ impl State {
 
     /// Notes who is on the way out, and since when nobody new has been sent there.
     pub(super) fn note_leaving(&mut self, plan: &Plan, observed: &Observed, happenings: &mut Vec<Happening>) {
-        for (known, replica) in self.known.iter_mut().zip(&observed.replicas) {
+        let standing = |known: &Known| known.stopping.is_none();
+        for (known, replica) in self.known.iter_mut().zip(&observed.replicas).filter(|(known, _)| standing(known)) {
             if !plan.leaving.contains(&known.id) {
                 known.leaving_since = None;
                 continue;
