@@ -8,8 +8,8 @@
 //!   kept in its configuration and not run. *Instead:* a thread in [`Container::wait`](crate::Container::wait).
 //! - **Commands in running containers (`exec`), attaching, copying files in and out.** *Instead:* bind a directory.
 //! - **Terminals.** Standard input is the null device, the others are pipes.
-//! - **Named volumes.** *Instead:* [`bind`](crate::ContainerBuilder::bind) a directory. A `VOLUME` of an image has no
-//!   effect at run time: what is written there goes with the container.
+//! - **Volumes that images declare.** A `VOLUME` of an image has no effect at run time: what is written there goes with
+//!   the container. *Instead:* mount a volume there.
 //! - **Starting an ended container again.** Make a new one; files to keep belong on a bind.
 //! - **An OCI runtime command, hooks, checkpoints.** The crate is not a replacement for `runc` below another engine.
 //! - **AppArmor and SELinux labels.** The host's own policy applies to the container as to your process. On a host with
@@ -59,6 +59,24 @@
 //!   their owners, and device files in layers are passed over. Ranges of further ids (`newuidmap`) are not used.
 //! - **Hosts whose root is an initramfs** cannot start containers: the kernel does not let go of that root.
 //! - **Inside another container** a fresh `/proc` may be refused, where the outer one masks its own. The error says so.
+//!
+//! # Volumes
+//!
+//! - **Snapshots are taken while nobody writes.** A volume that a running container mounts, even read-only, is neither
+//!   copied nor restored: that is an error. *Instead:* stop the container first.
+//! - **A copy costs its size** where the file system cannot share blocks (ext4, tmpfs); btrfs and xfs can.
+//! - **Hard links in images.** What an empty volume takes over from an image are files of their own, also where the image
+//!   has several names for one; devices and pipes of the image are left out. An empty volume that a running container
+//!   mounts takes nothing over.
+//! - **Paths longer than 4,095 bytes** in a volume make its snapshot an error. Sockets are left out of it.
+//! - **No limit of size.** A volume may fill the file system of the root. *Instead:* a file system of its own, or a quota.
+//!
+//! # Compose
+//!
+//! - What of a file is not carried out is an error; [`manual::compose`](super::compose) lists it. Among it: `secrets`,
+//!   `configs`, `profiles`, `extends`, `include`, capabilities, devices, `network_mode`, aliases.
+//! - Services come up one after the other, also those that do not depend on each other.
+//! - A service is reached by the others on the ports that the file or the image names, no others.
 //!
 //! # Images and builds
 //!
