@@ -70,6 +70,7 @@
 //! | whole applications from Compose files | [`compose`] |
 //! | named volumes and their snapshots | [`Engine::volume`], [`Volume`] |
 //! | limits and statistics | [`cgroup`] |
+//! | watching | [`Container::logs`], [`Engine::logs`], [`DeploymentStats`], [`TimeShares`], [`metrics`] |
 //! | confining alone | [`Sandbox`], [`Process`] |
 //! | system call filters, capabilities | [`seccomp`], [`CapabilitySet`] |
 //! | what went wrong | [`Error`], [`ErrorKind`] |
@@ -80,6 +81,8 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `registry` | yes | pulling and pushing over HTTP: brings `ureq` and `rustls` |
+//! | `kubernetes` | no | deployments as manifests for Kubernetes, see [`manual::kubernetes`]: brings `k8s-openapi` and `serde-saphyr` |
+//! | `kubernetes-any-version` | no | the same for a program that depends on `k8s-openapi` itself and chooses its version |
 //!
 //! # Needs
 //!
@@ -100,6 +103,8 @@ mod error;
 pub mod fuzz;
 mod isolate;
 mod kernel;
+#[cfg(feature = "kubernetes-any-version")]
+pub mod kubernetes;
 mod launch;
 pub mod manual;
 mod network;

@@ -144,7 +144,7 @@ fn kill_after(mut host: Child, after: usize, pause: Duration) {
 /// Kills a host in the middle of a change, under load, at several moments; the next host goes on.
 fn kill_in_the_middle(change: &str, expected: impl Fn(&Outcome) -> bool + Sync) {
     in_network_namespace(|| {
-        for (after, pause) in [(1, 0), (2, 30), (4, 10), (6, 150)] {
+        for (after, pause) in [(1, 0), (2, 30), (3, 5), (5, 100)] {
             let directory = tempfile::tempdir().unwrap();
             drop(deployed(directory.path()));
             let load = Load::start(loopback(), RATE, MOST_REQUESTS);
@@ -161,7 +161,7 @@ fn kill_in_the_middle(change: &str, expected: impl Fn(&Outcome) -> bool + Sync) 
             let history = web_now.history().unwrap();
             let report = load.stop();
             web_now.remove().unwrap();
-            println!("{change}, killed {pause} ms after event {after}: {outcomes:?}\n{report}");
+            println!("{change}, killed {pause} ms after event {after}: {outcomes:?}");
             assert!(matches!(outcomes.as_slice(), [outcome] if expected(outcome)), "{outcomes:?}\n{history:?}");
             assert_eq!(status.stage, DeploymentStage::Steady);
             assert_eq!(status.available(), status.wanted as usize);

@@ -93,18 +93,14 @@ fn show(engine: &Engine, deployment: &Deployment) -> Result<Outcome> {
 
 fn drive(deployed: &Deployed, mut rollout: Rollout) -> Result<Outcome> {
     let mut table = table::Table::new();
-    let mut outcome = None;
     loop {
-        let ended = rollout.advance(Duration::from_millis(250), |event| {
-            table.event(&event);
-            outcome = event.outcome().or(outcome.take());
-        })?;
+        let ended = rollout.advance(Duration::from_millis(250), |event| table.event(&event))?;
         table.show(&deployed.status()?, ended);
         if ended {
             break;
         }
     }
-    let outcome = outcome.ok_or_else(|| Error::invalid("the rollout ended without an outcome"))?;
+    let outcome = rollout.outcome();
     println!("  => {outcome}");
     Ok(outcome)
 }

@@ -11,7 +11,7 @@ const THREADS: usize = 8;
 
 /// Serves until SIGTERM, then answers what is in flight.
 ///
-/// `behaviour` is `well`, `sick` (its health check fails) or `crash` (it ends by itself after half a second).
+/// `behaviour` is `well`, `sick` (its health check fails) or `crash` (it ends by itself after a tenth of a second).
 pub fn serve(port: u16, version: &str, behaviour: &str) -> std::io::Result<()> {
     let mut stop = SigSet::empty();
     stop.add(Signal::SIGTERM);
@@ -34,7 +34,7 @@ pub fn serve(port: u16, version: &str, behaviour: &str) -> std::io::Result<()> {
         });
     }
     if behaviour == "crash" {
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(Duration::from_millis(100));
         std::process::exit(1);
     }
     stop.wait()?;

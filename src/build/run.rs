@@ -92,6 +92,8 @@ fn specification(
         policy: Policy::Strict,
         network,
         ports: Vec::new(),
+        networks: Vec::new(),
+        service: None,
         mounts,
         init: true,
         read_only: false,

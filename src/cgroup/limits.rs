@@ -11,19 +11,19 @@ use std::fmt;
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) memory: Option<Memory>,
+    pub(crate) memory: Option<Memory>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) memory_swap: Option<Memory>,
+    pub(crate) memory_swap: Option<Memory>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) oom_group: bool,
+    pub(crate) oom_group: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) cpus: Option<Cpus>,
+    pub(crate) cpus: Option<Cpus>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) cpu_weight: Option<u32>,
+    pub(crate) cpu_weight: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) pids: Option<u32>,
+    pub(crate) pids: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) io_weight: Option<u32>,
+    pub(crate) io_weight: Option<u32>,
 }
 
 impl Limits {

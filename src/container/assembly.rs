@@ -7,6 +7,7 @@ use crate::error::During;
 use crate::isolate::{CapabilitySet, Root};
 use crate::network::{
     AttachmentRecord, HeldPorts, Joining, Membership, Network, NetworkNamespace, PublishedPort, files,
+    service_ports_held,
 };
 use crate::sandbox::{NetworkMode, Sandbox, Seccomp};
 use crate::store::MergedView;
@@ -96,6 +97,9 @@ impl Assembly {
         }
         if specification.network == Network::Bridge {
             assembly.attach(specification, note)?;
+        } else if !specification.networks.is_empty() || specification.service.is_some() {
+            return Err(Error::invalid("networks have names on the bridge alone")
+                .hint("leave the network as it is by default, Network::Bridge"));
         } else if !specification.ports.is_empty() {
             return Err(Error::invalid("ports can be published on the bridge network alone")
                 .hint("with the host's network the container's ports are the host's"));
@@ -108,18 +112,24 @@ impl Assembly {
             return Err(needs_root("the bridge network", "use Network::None or Network::Host"));
         }
         let namespace = NetworkNamespace::create()?;
-        let membership = match (&specification.replica, &specification.health) {
+        let networks = &self.services.networks;
+        let membership = match (&specification.service, &specification.health) {
             (None, _) => Membership::None,
             (Some(_), None) => Membership::Ready,
             (Some(_), Some(_)) => Membership::Awaited,
         };
-        let joining = Joining { ports: &specification.ports, membership, ..Joining::default() };
-        let attachment = self.services.networks.attach(&namespace, &specification.id, &joining)?;
+        let joining = Joining { ports: &specification.ports, networks: &specification.networks, membership };
+        let shared = match &specification.service {
+            Some(name) => service_ports_held(&networks.demand_service(name)?)?,
+            None => HeldPorts::default(),
+        };
+        let attachment = networks.attach(&namespace, &specification.id, &joining)?;
         self.holdings.attachment = Some(attachment.record);
         self.address = Some(attachment.address);
         self.gateway = Some(attachment.gateway);
         self.ports = attachment.ports;
         self.held_ports = attachment.held;
+        self.held_ports.append(shared);
         self.network = Some(namespace.into_fd());
         note(&self.holdings)
     }

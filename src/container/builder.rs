@@ -11,7 +11,7 @@ use super::{detach, output};
 use crate::cgroup::{Limits, Policy};
 use crate::error::Context;
 use crate::isolate::CapabilitySet;
-use crate::network::{HeldPorts, Network, PublishedPort};
+use crate::network::{Network, PublishedPort};
 use crate::spec::RunConfig;
 use crate::store::{Snapshot, StoredImage};
 use crate::value::{ContainerId, EnvVar, Memory, Name, Port, Timestamp, User};
@@ -41,6 +41,8 @@ pub struct ContainerBuilder {
     policy: Policy,
     network: Network,
     ports: Vec<PublishedPort>,
+    networks: Vec<String>,
+    service: Option<Name>,
     mounts: Vec<Mount>,
     init: bool,
     read_only: bool,
@@ -51,7 +53,6 @@ pub struct ContainerBuilder {
     log: LogOptions,
     timeout: Option<Duration>,
     replica: Option<ReplicaOf>,
-    held: HeldPorts,
     health: HealthChoice,
     restart: Restart,
 }
@@ -81,6 +82,8 @@ impl ContainerBuilder {
             policy: Policy::Strict,
             network: Network::default(),
             ports: Vec::new(),
+            networks: Vec::new(),
+            service: None,
             mounts: Vec::new(),
             init: true,
             read_only: false,
@@ -91,7 +94,6 @@ impl ContainerBuilder {
             log: LogOptions::default(),
             timeout: None,
             replica: None,
-            held: HeldPorts::default(),
             health: HealthChoice::Image,
             restart: Restart::never(),
         }
@@ -164,6 +166,21 @@ impl ContainerBuilder {
     #[must_use]
     pub fn network(mut self, network: Network) -> Self {
         self.network = network;
+        self
+    }
+
+    /// Puts it into a network of this name on the bridge, in place of `default`; may be called again for further ones.
+    /// Containers reach each other, and services, if they have a network in common. See [`Name`] for the form.
+    #[must_use]
+    pub fn join(mut self, network: impl Into<String>) -> Self {
+        self.networks.push(network.into());
+        self
+    }
+
+    /// Makes it a member of `service`, whose ports of the host it holds while it lives.
+    #[must_use]
+    pub(crate) fn member_of(mut self, service: Name) -> Self {
+        self.service = Some(service);
         self
     }
 
@@ -322,27 +339,19 @@ impl ContainerBuilder {
     /// # Errors
     /// As [`output`](Self::output), and `AlreadyExists` where the name is taken, `InUse` where a port is. `InvalidInput`
     /// names everything that is wrong with a health check or a restart rule.
-    pub fn detach(mut self) -> Result<Container> {
+    pub fn detach(self) -> Result<Container> {
         let services = self.services.clone();
-        let held = std::mem::take(&mut self.held);
         let (health, restart) = (self.decided_health()?, self.restart);
         restart.check()?;
         let (mut specification, snapshot) = self.complete()?;
         (specification.health, specification.restart) = (health, restart);
-        detach::start(&services, specification, snapshot, held)
+        detach::start(&services, specification, snapshot)
     }
 
     /// Makes it a replica: what looks after its deployment finds it by this, never by its labels.
     #[must_use]
     pub(crate) fn replica_of(mut self, place: ReplicaOf) -> Self {
         self.replica = Some(place);
-        self
-    }
-
-    /// Ports of the host that stay taken as long as it lives, beside those it publishes itself.
-    #[must_use]
-    pub(crate) fn hold_ports(mut self, held: HeldPorts) -> Self {
-        self.held = held;
         self
     }
 
@@ -383,6 +392,8 @@ impl ContainerBuilder {
             policy: self.policy,
             network: self.network,
             ports: self.ports,
+            networks: self.networks.iter().map(|name| name.parse()).collect::<Result<_>>()?,
+            service: self.service,
             mounts: self.mounts,
             init: self.init,
             read_only: self.read_only,

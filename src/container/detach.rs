@@ -8,7 +8,6 @@ use super::handle::Container;
 use super::services::Services;
 use super::specification::Specification;
 use crate::error::{Context, During};
-use crate::network::HeldPorts;
 use crate::sandbox::{KeeperTask, Stream};
 use crate::store::{KeptSnapshot, Snapshot};
 use crate::value::Name;
@@ -19,24 +18,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// Starts a container under a keeper. What of it was made is undone if it fails.
-///
-/// `ports` are held beside those that the container publishes itself.
-pub(crate) fn start(
-    services: &Arc<Services>,
-    specification: Specification,
-    snapshot: Snapshot,
-    ports: HeldPorts,
-) -> Result<Container> {
+pub(crate) fn start(services: &Arc<Services>, specification: Specification, snapshot: Snapshot) -> Result<Container> {
     let shown = specification.name.as_ref().map_or(specification.id.as_str(), |name| name.as_str()).to_owned();
-    start_unnamed(services, specification, snapshot, ports).context(|| format!("starting {shown}"))
+    start_unnamed(services, specification, snapshot).context(|| format!("starting {shown}"))
 }
 
-fn start_unnamed(
-    services: &Arc<Services>,
-    mut specification: Specification,
-    snapshot: Snapshot,
-    ports: HeldPorts,
-) -> Result<Container> {
+fn start_unnamed(services: &Arc<Services>, mut specification: Specification, snapshot: Snapshot) -> Result<Container> {
     let new = NewDirectory::make(services, &specification.id)?;
     let pin = pin_name(&specification)?;
     services.store.pins().hold(&pin, &specification.layers)?;
@@ -51,7 +38,7 @@ fn start_unnamed(
             return Err(error);
         }
     };
-    match run(services, &mut specification, &directory, &kept, lock, &ports) {
+    match run(services, &mut specification, &directory, &kept, lock) {
         Ok(()) => {
             directory.wait_until_noted();
             Container::open(services, &specification.id)
@@ -73,7 +60,6 @@ fn run(
     directory: &Directory,
     kept: &KeptSnapshot,
     lock: File,
-    ports: &HeldPorts,
 ) -> Result<()> {
     let path = directory.path();
     let mut assembly =
@@ -95,7 +81,6 @@ fn run(
     };
     let group = assembly.cgroup();
     let mut held = assembly.held()?;
-    held.extend(ports.duplicates()?);
     held.push(lock.into());
     let (farewell, (ready, unready)) = match &assembly.holdings().attachment {
         Some(record) => (crate::network::undo_message(record)?, crate::network::readiness_messages(record)?),

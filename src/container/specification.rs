@@ -32,6 +32,12 @@ pub(crate) struct Specification {
     pub(crate) policy: Policy,
     pub(crate) network: Network,
     pub(crate) ports: Vec<PublishedPort>,
+    /// The networks on the bridge that it belongs to; none is `default` alone.
+    #[serde(default)]
+    pub(crate) networks: Vec<Name>,
+    /// The service that it is a member of: it holds the service's ports of the host while it lives.
+    #[serde(default)]
+    pub(crate) service: Option<Name>,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) init: bool,
     pub(crate) read_only: bool,

@@ -3,7 +3,7 @@
 use super::specification::Deployment;
 use crate::Result;
 use crate::container::{Container, Services};
-use crate::network::{HeldPorts, ServiceMember, ServiceRecord, ServiceSpecification, service_ports_held};
+use crate::network::{ServiceMember, ServiceRecord, ServiceSpecification};
 use crate::value::Name;
 use std::net::Ipv4Addr;
 
@@ -14,9 +14,11 @@ pub(crate) fn ensure(services: &Services, name: &Name, deployment: &Deployment) 
     }
     let specification = ServiceSpecification {
         name: name.clone(),
+        alias: deployment.alias.as_deref().map(str::parse).transpose()?,
         ports: deployment.ports.clone(),
         published: deployment.published.clone(),
         balance: deployment.balance,
+        networks: deployment.networks.iter().map(|network| network.parse()).collect::<Result<_>>()?,
     };
     services.networks.ensure_service(&specification).map(drop)
 }
@@ -60,14 +62,6 @@ pub(crate) fn connections(services: &Services, addresses: &[Ipv4Addr]) -> Result
         return Ok(Vec::new());
     }
     services.networks.connections_of(addresses)
-}
-
-/// Sockets that keep the service's ports of the host from being taken, for a replica to hold as long as it lives.
-pub(crate) fn held_ports(services: &Services, name: &Name) -> Result<HeldPorts> {
-    match services.networks.service(name)? {
-        Some(service) => service_ports_held(&service),
-        None => Ok(HeldPorts::default()),
-    }
 }
 
 /// Removes the service with its address, its rules and its name.

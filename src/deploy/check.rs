@@ -13,6 +13,8 @@ use std::collections::BTreeSet;
 
 /// `<name>-r<revision>-<place>` must be a name too, and a host name.
 const LONGEST_NAME: usize = 40;
+/// Names that every hosts file has already.
+const RESERVED: [&str; 4] = ["localhost", "ip6-localhost", "ip6-loopback", "host.containers.internal"];
 /// The addresses of one network are fewer.
 const MOST_REPLICAS: u32 = 1000;
 
@@ -22,6 +24,18 @@ pub(crate) fn check(deployment: &Deployment) -> Result<Name> {
     let name = problems.take("name", deployment.name.parse::<Name>());
     if deployment.name.len() > LONGEST_NAME {
         problems.add("name", format!("{:?} is longer than {LONGEST_NAME} characters", deployment.name));
+    }
+    for (field, name) in [("name", Some(&deployment.name)), ("alias", deployment.alias.as_ref())] {
+        // It becomes a line of every container's hosts file.
+        if name.is_some_and(|name| RESERVED.contains(&name.as_str())) {
+            problems.add(
+                field,
+                format!("{name:?} means something else to every container", name = name.map_or("", |name| name)),
+            );
+        }
+    }
+    if let Some(alias) = &deployment.alias {
+        problems.take("alias", alias.parse::<Name>());
     }
     problems.take("image", deployment.image.parse::<Reference>());
     if deployment.replicas > MOST_REPLICAS {
@@ -36,7 +50,7 @@ pub(crate) fn check(deployment: &Deployment) -> Result<Name> {
     problems.take("restart", deployment.restart.check());
     problems.0.extend(deployment.rollout.problems());
     if let Some(autoscale) = &deployment.autoscale {
-        problems.take("autoscale", autoscale.check());
+        problems.0.extend(autoscale.problems());
     }
     for network in &deployment.networks {
         problems.take("networks", network.parse::<Name>());

@@ -157,7 +157,7 @@ impl RolloutEvent {
     }
 
     /// The outcome, where this is one.
-    pub fn outcome(&self) -> Option<Outcome> {
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
         match self {
             RolloutEvent::Complete { revision } => Some(Outcome::Complete(*revision)),
             RolloutEvent::RolledBack { failed, to, because } => {

@@ -11,8 +11,10 @@ use super::watch::{DeploymentStats, ReplicaStats};
 use super::{admission, balancing, check, clock, status};
 use crate::container::{Container, MergedLogs, Services};
 use crate::error::Context;
+use crate::store::StoredImage;
 use crate::value::{Name, Reference};
 use crate::{Error, ErrorKind, Result};
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,35 +41,57 @@ fn begin(services: &Arc<Services>, deployment: Deployment) -> Result<Rollout> {
     let directory = Directory::of(services, &name);
     let lock = directory.make_and_lock()?;
     let record = directory.record()?;
+    let is_new = record.is_none();
+    let begun = accept(services, &directory, lock, record, deployment, image);
+    if begun.is_err() && is_new {
+        // The first error says what went wrong; a second one would only hide it.
+        let _ = balancing::remove(services, &name).and_then(|()| directory.remove());
+    }
+    begun
+}
+
+/// Makes the change durable, if nothing speaks against it.
+fn accept(
+    services: &Arc<Services>,
+    directory: &Directory,
+    lock: File,
+    record: Option<Record>,
+    deployment: Deployment,
+    image: StoredImage,
+) -> Result<Rollout> {
+    let (name, reference) = (directory.name(), image.reference);
     admission::admit(services, &deployment)?;
     if record.as_ref().is_some_and(|record| record.state.stage == Stage::Removing) {
         return Err(Error::new(ErrorKind::InUse, "it is being removed").hint("remove() it to the end first"));
     }
     let before = record.as_ref().map(|record| directory.revision(record.state.goal.revision)).transpose()?;
-    balancing::ensure(services, &name, &deployment)?;
     let Some((mut record, before)) = record.zip(before) else {
+        balancing::ensure(services, name, &deployment)?;
         let (revision, state) = check::first(deployment, reference, image.manifest_descriptor)?;
         directory.write_revision(&revision)?;
-        let mut record = Record::new(name, state);
+        let mut record = Record::new(name.clone(), state);
+        record.service_of = Some(revision.number);
         let event = RolloutEvent::Accepted { revision: revision.number, image: revision.deployment.image.clone() };
         record.note([event.clone().now()]);
         directory.write(&record)?;
-        return Ok(Rollout::new(Runner::new(services, directory, record, lock), [event]));
+        return Ok(Rollout::new(Runner::new(services, directory.clone(), record, lock), [event]));
     };
     let same_image = before.manifest.digest == image.manifest_descriptor.digest;
     let failed = matches!(record.state.stage, Stage::Failed { .. });
     if same_image && !failed && check::same_but_for_replicas(&before.deployment, &deployment) {
-        return rescale(Runner::new(services, directory, record, lock), deployment.replicas);
+        return rescale(Runner::new(services, directory.clone(), record, lock), deployment.replicas);
     }
+    balancing::ensure(services, name, &deployment)?;
     let number = record.next_revision;
     let revision = record::Revision::new(number, deployment, reference, image.manifest_descriptor);
     directory.write_revision(&revision)?;
     record.next_revision += 1;
+    record.service_of = Some(number);
     record.state.set_goal(check::goal(&revision), clock::now());
     let event = RolloutEvent::Accepted { revision: number, image: revision.deployment.image };
     record.note([event.clone().now()]);
     directory.write(&record)?;
-    Ok(Rollout::new(Runner::new(services, directory, record, lock), [event]))
+    Ok(Rollout::new(Runner::new(services, directory.clone(), record, lock), [event]))
 }
 
 fn rescale(mut runner: Runner, replicas: u32) -> Result<Rollout> {
@@ -237,6 +261,7 @@ impl Deployed {
         runner.change(|record| {
             record.state.set_goal(super::controller::model::Goal { replicas, ..check::goal(&revision) }, clock::now());
             record.bring_back = kept;
+            record.service_of = Some(to);
             record.note([event.clone().now()]);
         })?;
         Ok(Rollout::new(runner, [event]))

@@ -13,6 +13,8 @@ mod replica;
 mod rollout;
 mod runner;
 mod scaling;
+#[cfg(test)]
+mod simulation;
 pub(crate) mod specification;
 mod status;
 mod stop;

@@ -52,6 +52,9 @@ pub(crate) struct Record {
     pub(crate) created: Timestamp,
     pub(crate) next_revision: RevisionNumber,
     pub(crate) state: State,
+    /// The revision whose ports and rule the service has.
+    #[serde(default)]
+    pub(crate) service_of: Option<RevisionNumber>,
     /// To which new connections go, where there is no service that says so.
     #[serde(default)]
     pub(crate) routed: Vec<ContainerId>,
@@ -86,6 +89,7 @@ impl Record {
             created: Timestamp::now(),
             next_revision: state.goal.revision + 1,
             state,
+            service_of: None,
             routed: Vec::new(),
             kept_before: Vec::new(),
             bring_back: None,

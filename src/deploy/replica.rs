@@ -11,9 +11,11 @@ use std::sync::Arc;
 /// Starts a replica; it is named after its deployment, its revision and its place.
 pub(crate) fn start(services: &Arc<Services>, of: ReplicaOf, revision: &Revision) -> Result<Container> {
     let image = services.store.images().load(&revision.reference, revision.manifest.clone())?;
-    let held = balancing::held_ports(services, &of.deployment)?;
-    let name = container_name(&of);
-    let builder = ContainerBuilder::new(services.clone(), image).name(name).replica_of(of).hold_ports(held);
+    let mut builder = ContainerBuilder::new(services.clone(), image).name(container_name(&of));
+    if balancing::service(services, &of.deployment)?.is_some() {
+        builder = builder.member_of(of.deployment.clone());
+    }
+    builder = builder.replica_of(of);
     described(builder, &revision.deployment).detach()
 }
 

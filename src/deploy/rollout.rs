@@ -42,12 +42,17 @@ impl Rollout {
         while let Some(event) = self.next() {
             event?;
         }
+        Ok(self.outcome())
+    }
+
+    /// How it ended; before its end how it would count as ended now.
+    pub fn outcome(&self) -> Outcome {
         let state = &self.runner.record().state;
-        Ok(self.outcome.unwrap_or_else(|| match &state.stage {
-            // Nothing was left to do.
+        self.outcome.clone().unwrap_or_else(|| match &state.stage {
+            // Nothing was left to do, or the scale alone has changed.
             Stage::Failed { failed, because } => Outcome::Failed { failed: *failed, because: because.clone() },
             _ => Outcome::Complete(state.goal.revision),
-        }))
+        })
     }
 
     /// Goes on for at most `limit`, and hands over what happens; whether it has ended.

@@ -98,6 +98,7 @@ impl Runner {
     /// What was decided is durable before it is done: whoever comes after a crash finds it decided, looks, and does what
     /// is left.
     pub(crate) fn look(&mut self) -> Result<Look> {
+        self.bring_service_in_order()?;
         self.find_replicas()?;
         let observed = self.observe()?;
         let now = clock::now();
@@ -117,6 +118,17 @@ impl Runner {
         let longest = if leaving { COUNTING } else { LONGEST_PAUSE };
         let pause = decision.again_at.map_or(longest, |at| Duration::from_millis(at.saturating_sub(now)).min(longest));
         Ok(Look { events, settled: decision.settled, pause })
+    }
+
+    /// After a rollback, or a crash in the middle of a change, the service may still be that of another revision.
+    fn bring_service_in_order(&mut self) -> Result<()> {
+        let goal = self.record.state.goal.revision;
+        if self.record.service_of == Some(goal) || self.record.state.stage == Stage::Removing {
+            return Ok(());
+        }
+        let (services, name) = (self.services.clone(), self.name().clone());
+        balancing::ensure(&services, &name, &self.revision(goal)?.deployment)?;
+        self.change(|record| record.service_of = Some(goal))
     }
 
     /// Which of all containers are its replicas: those that were made as such.

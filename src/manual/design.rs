@@ -22,6 +22,7 @@
 //!
 //! | room | what it is for |
 //! |---|---|
+//! | `kubernetes` | deployments as manifests, and what of them means something else in a cluster (feature `kubernetes`) |
 //! | `engine` | opens a root directory and hands out the rooms below |
 //! | `kubernetes` | the manifests of a deployment, and what changes its meaning there |
 //! | `compose` | Compose files: parsed strictly, lowered into deployments |

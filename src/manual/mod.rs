@@ -7,6 +7,7 @@
 //! - [`compose`]: Compose files, key by key.
 //! - [`detaching`]: how containers outlive the program that started them, without a daemon.
 //! - [`async_hosts`]: how to use it from an event loop or an asynchronous runtime.
+//! - [`kubernetes`]: what a deployment means as manifests for a cluster.
 //! - [`shortcomings`]: what is missing or weak, and what to do instead.
 
 pub mod async_hosts;
@@ -15,5 +16,6 @@ pub mod deployments;
 pub mod design;
 pub mod detaching;
 pub mod fork_safety;
+pub mod kubernetes;
 pub mod security;
 pub mod shortcomings;

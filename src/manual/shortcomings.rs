@@ -94,6 +94,25 @@
 //! - **`ADD` from addresses and repositories, `RUN --mount=type=cache` and `ssh`,** and external frontends are refused
 //!   with the line.
 //!
+//! # Watching
+//!
+//! - **Waiting for a processor** ([`Container::processor_wait`](crate::Container::processor_wait)) is known of living
+//!   threads. What threads that ended between two looks had waited is lost, and kernels count what the limit of
+//!   processors throttles partly as waiting. Pressure needs control groups of version 2.
+//! - **Time of one request.** [`TimeShares`](crate::TimeShares) divides what a container used by the number of requests
+//!   that you give it; single requests are not traced.
+//! - **Order of logs.** A line that its keeper writes more than 200 ms after it read it, on a machine that hardly gets to
+//!   run it, can come after later lines of other containers. Within one container the order is always kept.
+//! - **Removed containers.** Following the logs of many does not keep the files of one that is removed before its last
+//!   lines were read.
+//!
+//! # Kubernetes
+//!
+//! - **Manifests alone.** They are written, not applied, and a cluster is not watched. *Instead:* `kubectl apply -f -`.
+//! - **One way.** Manifests of others are not read.
+//! - **Unseen by a cluster.** The tests hold them to the types of Kubernetes and to golden texts; they were validated with
+//!   the published schemas of 1.33 and 1.37 by hand, and never given to a real cluster.
+//!
 //! # Machines
 //!
 //! - Linux 5.14 is the floor. It was developed and tested on one machine with kernel 6.18, control groups of version 1

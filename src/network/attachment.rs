@@ -4,7 +4,7 @@ use super::bridge::{self, Definition};
 use super::conntrack;
 use super::lease::{AttachmentRecord, Leases, Membership};
 use super::namespace::NetworkNamespace;
-use super::nftables::{Table, removal_bytes};
+use super::nftables::{Combination, Table, removal_bytes};
 use super::publish::{HeldPorts, PublishedPort};
 use super::route::{Mac, RouteSocket, VirtualCable};
 use super::service;
@@ -107,14 +107,15 @@ impl Networks {
         }
         let _lock = self.lock()?;
         let leases = self.leases()?;
-        if leases.is_held_by(record)? && record.membership != Membership::None {
-            // A host that has flushed the table has flushed this too.
-            let mut table = Table::open(&record.bridge)?;
-            if table.exists()? {
-                table.set_down(record.address, false)?;
-            }
+        if !leases.is_held_by(record)? {
+            return Ok(());
         }
-        leases.give_back(record)
+        end(record)?;
+        leases.give_back(record)?;
+        match Combination::new(&record.networks) {
+            Some(_) => collect_networks(&record.bridge, &leases),
+            None => Ok(()),
+        }
     }
 
     /// The place of a container whose start was cut off before it could record it: the lease comes before all else.
@@ -177,7 +178,7 @@ impl Networks {
         let (record, before) =
             leases.take(definition.subnet, make, |interface| Ok(route.link(interface)?.is_some()))?;
         if let Err(error) = begin(&definition, &record, before.as_ref()) {
-            let _ = leases.give_back(&record);
+            let _ = end(&record).and_then(|()| leases.give_back(&record));
             return Err(error);
         }
         let cable = VirtualCable {
@@ -189,7 +190,7 @@ impl Networks {
             mtu: definition.mtu,
         };
         if let Err(error) = lay(route, &cable, definition.subnet.gateway(), record.address) {
-            let _ = leases.give_back(&record);
+            let _ = end(&record).and_then(|()| leases.give_back(&record));
             return Err(error);
         }
         Ok((definition, record))
@@ -241,15 +242,42 @@ pub(crate) fn undo_message(record: &AttachmentRecord) -> Result<Vec<u8>> {
     removal_bytes(&record.bridge, &redirects, down)
 }
 
-/// Whether the container at this address is to get connections from the first moment on. What the dead holder of the
-/// address has said about itself counts no more.
+/// What the packet filter must know before the container can send. What it knew about a dead holder of the address
+/// counts no more.
 fn begin(definition: &Definition, record: &AttachmentRecord, before: Option<&AttachmentRecord>) -> Result<()> {
-    let said = before.is_some_and(|before| before.membership != Membership::None);
-    match (record.membership, said) {
-        (Membership::Awaited, _) => Table::open(&definition.bridge)?.set_down(record.address, true),
-        (_, true) => Table::open(&definition.bridge)?.set_down(record.address, false),
-        (_, false) => Ok(()),
+    if let Some(before) = before {
+        end(before)?;
     }
+    if record.membership == Membership::Awaited {
+        Table::open(&definition.bridge)?.set_down(record.address, true)?;
+    }
+    match Combination::new(&record.networks) {
+        Some(combination) => Table::open(&definition.bridge)?.join(&[(record.address, combination)]),
+        None => Ok(()),
+    }
+}
+
+/// Takes back what [`begin`] has said. Where another program has flushed the table, that is gone too.
+fn end(record: &AttachmentRecord) -> Result<()> {
+    let combination = Combination::new(&record.networks);
+    if record.membership == Membership::None && combination.is_none() {
+        return Ok(());
+    }
+    let mut table = Table::open(&record.bridge)?;
+    if !table.exists()? {
+        return Ok(());
+    }
+    if record.membership != Membership::None {
+        table.set_down(record.address, false)?;
+    }
+    combination.map_or(Ok(()), |combination| table.leave(record.address, &combination))
+}
+
+/// Removes what is left of networks in which nobody is any more.
+fn collect_networks(bridge: &str, leases: &Leases) -> Result<()> {
+    let used = leases.all()?.iter().filter_map(|lease| Combination::new(&lease.networks)).collect();
+    let mut table = Table::open(bridge)?;
+    if table.exists()? { table.collect_networks(&used) } else { Ok(()) }
 }
 
 /// Lays the cable. An earlier cable of the same container, whose namespace the kernel has not taken apart yet, is cut.

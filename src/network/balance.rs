@@ -25,13 +25,26 @@ pub enum Balance {
 /// A service as its owner wants it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ServiceSpecification {
-    /// The name by which containers of the network find it.
+    /// Its name, unique in the engine.
     pub(crate) name: Name,
+    /// The name by which containers of its networks find it, where that is another one.
+    #[serde(default)]
+    pub(crate) alias: Option<Name>,
     /// The ports of the stable address; each leads to the same port of a member.
     pub(crate) ports: Vec<Port>,
     /// Ports of the host that lead to a port of a member.
     pub(crate) published: Vec<PublishedPort>,
     pub(crate) balance: Balance,
+    /// The networks whose containers find it; none is `default` alone.
+    #[serde(default)]
+    pub(crate) networks: Vec<Name>,
+}
+
+impl ServiceSpecification {
+    /// The name by which containers of its networks find it.
+    pub(crate) fn host_name(&self) -> &Name {
+        self.alias.as_ref().unwrap_or(&self.name)
+    }
 }
 
 /// A service as it is: with its address, and with the numbers that the kernel chose for host port 0.

@@ -2,7 +2,7 @@
 
 use super::balance::ServiceRecord;
 use super::lease::{AttachmentRecord, Leases};
-use super::nftables::{Redirect, Table};
+use super::nftables::{Combination, Redirect, Table};
 use super::record::write_durably;
 use super::route::{Mac, Route, RouteSocket};
 use super::service::{self, ServiceStore};
@@ -11,6 +11,7 @@ use crate::error::During;
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 const VERSION: u32 = 1;
@@ -155,13 +156,15 @@ pub(super) fn restore_table(
     if table.is_whole(definition.subnet)? {
         return Ok(());
     }
-    let mut redirects: Vec<Redirect> = Vec::new();
+    let (mut redirects, mut joined): (Vec<Redirect>, Vec<(Ipv4Addr, Combination)>) = (Vec::new(), Vec::new());
     for record in leases.all()? {
         if route.link(&record.interface)?.is_some() {
             redirects.extend(record.redirects());
+            joined.extend(Combination::new(&record.networks).map(|combination| (record.address, combination)));
         }
     }
     table.create(definition.subnet, &redirects)?;
+    table.join(&joined)?;
     table.apply(&service::rules(definition.subnet, records))
 }
 

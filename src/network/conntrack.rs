@@ -31,7 +31,7 @@ const CTA_PROTOINFO_TCP_STATE: u16 = 1;
 const BY_PROTOCOL_AND_DESTINATION_PORT: u32 = 1 << 3 | 1 << 5;
 /// `CTA_FILTER_FLAG(CTA_IP_SRC)` and `(CTA_PROTO_NUM)`.
 const BY_SOURCE_AND_PROTOCOL: u32 = 1 | 1 << 3;
-/// `IPS_ASSURED`: both sides have spoken. `IPS_DST_NAT`: the destination was rewritten.
+/// `IPS_ASSURED`: both sides have spoken, over UDP for more than two seconds. `IPS_DST_NAT`: the destination was rewritten.
 const ASSURED: u32 = 1 << 2;
 const DESTINATION_REWRITTEN: u32 = 1 << 5;
 /// `TCP_CONNTRACK_SYN_SENT` to `TCP_CONNTRACK_CLOSE_WAIT`: not closed by both sides yet.

@@ -32,8 +32,17 @@ impl Engine {
 
     fn join(&self, joining: &Joining<'_>) -> Container {
         let namespace = NetworkNamespace::create().unwrap();
-        let attachment = self.networks.attach(&namespace, &ContainerId::random().unwrap(), joining).unwrap();
-        Container { namespace, attachment }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.networks.attach(&namespace, &ContainerId::random().unwrap(), joining) {
+                Ok(attachment) => return Container { namespace, attachment },
+                // A program that another test is about to start has, between fork and exec, what this process had.
+                Err(error) if error.kind() == ErrorKind::InUse && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     /// Everything is taken down; nothing is left on the host.
@@ -124,6 +133,7 @@ fn neighbour() -> NetworkNamespace {
 mod balance;
 mod connections;
 pub(super) mod host;
+mod isolation;
 mod life;
 mod rules;
 mod services;

@@ -46,6 +46,7 @@ pub(crate) const SIGCHLD: usize = 17;
 pub(crate) const SIGNALS: usize = 64;
 
 pub(crate) const PR_SET_PDEATHSIG: usize = 1;
+pub(crate) const PR_GET_DUMPABLE: usize = 3;
 pub(crate) const PR_SET_DUMPABLE: usize = 4;
 pub(crate) const PR_SET_KEEPCAPS: usize = 8;
 pub(crate) const PR_SET_NAME: usize = 15;

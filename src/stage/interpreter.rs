@@ -204,7 +204,7 @@ fn process_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Re
         OpCode::ResetSignals => process::reset_signals(),
         OpCode::ResetAffinity => process::reset_affinity(),
         OpCode::DieWithParent => process::die_with_parent(program, a != 0),
-        OpCode::AskForIdMaps => parent::ask(program, Message::MAPS),
+        OpCode::AskForIdMaps => parent::ask_for_id_maps(program),
         OpCode::GoOnInChild => parent::go_on_in_child(program),
         OpCode::GoOnInside => parent::go_on_inside(program),
         OpCode::BecomeRoot => credentials::become_root(),

@@ -98,6 +98,16 @@ pub(crate) fn ask(program: &Program, message: u8) -> Result<(), Errno> {
     wait_to_go_on(socket)
 }
 
+/// Gets the id maps of this process written. The files of a process that is not dumpable, as the child of a keeper is,
+/// belong to root: an ordinary user could not open them.
+pub(crate) fn ask_for_id_maps(program: &Program) -> Result<(), Errno> {
+    // SAFETY: plain number.
+    let before = unsafe { call!(PRCTL, PR_GET_DUMPABLE) }?;
+    process::set_dumpable(true)?;
+    ask(program, Message::MAPS)?;
+    process::set_dumpable(before == 1)
+}
+
 /// Whether the other end of the socket is gone.
 pub(crate) fn hung_up(socket: i32) -> bool {
     let mut polled = [socket as u32, 0u32];

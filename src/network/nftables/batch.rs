@@ -71,6 +71,11 @@ impl Batch {
         self.messages.is_empty()
     }
 
+    /// A number that no other message of the batch has.
+    pub(super) fn next_id(&self) -> u32 {
+        1000 + self.messages.len() as u32
+    }
+
     /// How many messages there are for `operation`.
     pub(super) fn count(&self, operation: &str) -> usize {
         self.steps.iter().filter(|(step, _)| *step == operation).count()

@@ -1,11 +1,15 @@
 //! Elements of sets and maps, and what the kernel says about them.
 
-use super::super::message::{Reply, attributes, malformed, text};
+use super::super::message::{Reply, attributes, malformed, text, u32_at};
 use super::ruleset::{PUBLISHED, PUBLISHED_AT, SELVES};
 use crate::Result;
 use crate::network::PublishedPort;
 use crate::value::Protocol;
 use std::net::{IpAddr, Ipv4Addr};
+
+/// Verdicts that lead to another chain, with and without a way back (linux/netfilter/nf_tables.h).
+pub(super) const NFT_JUMP: i32 = -3;
+pub(super) const NFT_GOTO: i32 = -4;
 
 /// An element: its key, and where it leads.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +24,8 @@ pub(super) enum Target {
     None,
     Value(Vec<u8>),
     Chain(String),
+    /// A chain that comes back.
+    Subchain(String),
 }
 
 impl Element {
@@ -50,9 +56,17 @@ impl Element {
         Element { key: address.octets().to_vec(), target: Target::Chain(chain) }
     }
 
-    /// From a slot to an address.
-    pub(super) fn slot(slot: u32, address: Ipv4Addr) -> Element {
-        Element { key: slot.to_ne_bytes().to_vec(), target: Target::Value(address.octets().to_vec()) }
+    /// From a slot to a chain that comes back.
+    pub(super) fn slot(slot: u32, chain: String) -> Element {
+        Element { key: slot.to_ne_bytes().to_vec(), target: Target::Subchain(chain) }
+    }
+
+    /// The chain that it leads to.
+    pub(super) fn into_chain(self) -> Option<String> {
+        match self.target {
+            Target::Chain(chain) | Target::Subchain(chain) => Some(chain),
+            _ => None,
+        }
     }
 }
 
@@ -155,17 +169,20 @@ fn read_element(bytes: &[u8]) -> Result<Element> {
 fn read_target(bytes: &[u8]) -> Result<Target> {
     const VALUE: u16 = 1;
     const VERDICT: u16 = 2;
+    const CODE: u16 = 1;
     const CHAIN: u16 = 2;
     match attributes(bytes).next().transpose()? {
         Some((VALUE, value)) => Ok(Target::Value(value.to_vec())),
         Some((VERDICT, verdict)) => {
-            let mut chain = String::new();
+            let (mut chain, mut code) = (String::new(), 0);
             for one in attributes(verdict) {
-                if let (CHAIN, name) = one? {
-                    chain = text(name);
+                match one? {
+                    (CODE, value) => code = u32_at(value, 0).map_or(0, u32::from_be) as i32,
+                    (CHAIN, name) => chain = text(name),
+                    _ => {}
                 }
             }
-            Ok(Target::Chain(chain))
+            Ok(if code == NFT_JUMP { Target::Subchain(chain) } else { Target::Chain(chain) })
         }
         _ => Ok(Target::None),
     }

@@ -23,6 +23,7 @@
 
 mod batch;
 mod element;
+mod isolation;
 mod rule;
 mod ruleset;
 mod services;
@@ -33,6 +34,7 @@ use crate::{ErrorKind, Result};
 use batch::{Batch, Change, Needs, Question};
 pub(crate) use element::Redirect;
 use element::{Element, read_elements, read_name};
+pub(crate) use isolation::Combination;
 use ruleset::{DOWN, PUBLISHED, PUBLISHED_AT, SELVES, elements};
 pub(crate) use services::ServiceRules;
 use std::collections::BTreeSet;
@@ -81,7 +83,7 @@ impl<'a> Table<'a> {
         let mut batch = Batch::default();
         ruleset::append(&mut batch, self.name, subnet);
         let rules = self.names(Question::Rules)?;
-        Ok(rules.iter().filter(|chain| !services::is_ours(chain)).count() == batch.count(ruleset::CREATE_RULE))
+        Ok(rules.iter().filter(|chain| ruleset::is_base(chain)).count() == batch.count(ruleset::CREATE_RULE))
     }
 
     /// Makes the table afresh for the bridge of the same name and its subnet, with `redirects` as elements.

@@ -2,6 +2,9 @@
 
 use super::super::message::Message;
 use super::super::subnet::Subnet;
+use super::element::NFT_JUMP;
+use crate::value::Protocol;
+use std::net::Ipv4Addr;
 
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_EXPR_NAME: u16 = 1;
@@ -208,14 +211,28 @@ impl Rule<'_> {
         })
     }
 
-    /// Takes the address that `map` (slot -> address) has for the chosen slot.
-    pub(super) fn address_of_slot(&mut self, map: &str) -> &mut Self {
-        self.lookup(map, Some(REGISTER), false)
+    /// Goes through the chain that `map` (slot -> verdict) names for the chosen slot, and comes back.
+    pub(super) fn jump_by_slot(&mut self, map: &str) -> &mut Self {
+        self.lookup(map, Some(VERDICT), false)
     }
 
-    /// Takes this address.
-    pub(super) fn address(&mut self, address: std::net::Ipv4Addr) -> &mut Self {
-        self.immediate(REGISTER, &address.octets())
+    /// Goes through `chain` and comes back.
+    pub(super) fn jump(&mut self, chain: &str) -> &mut Self {
+        self.expression("immediate", |data| {
+            data.network_number(1, VERDICT);
+            verdict(data, NFT_JUMP, chain);
+        })
+    }
+
+    /// Takes this address. The kernel could be told to load it as it is, but `nft` aborts when it lists a comparison of
+    /// a constant; a generator whose only number is the address it shows.
+    pub(super) fn constant(&mut self, address: Ipv4Addr) -> &mut Self {
+        self.expression("numgen", |data| {
+            data.network_number(1, REGISTER)
+                .network_number(2, 1)
+                .network_number(3, 0)
+                .network_number(4, u32::from_ne_bytes(address.octets()));
+        })
     }
 
     /// The address taken is not in `set`.
@@ -223,19 +240,19 @@ impl Rule<'_> {
         self.lookup(set, None, true)
     }
 
-    /// Sends the packet to the address taken, to `port` there.
-    pub(super) fn redirect_to_port(&mut self, port: u16) -> &mut Self {
-        self.immediate(SECOND_PART, &port.to_be_bytes()).rewrite_destination()
+    /// Sends the packet to this address and port.
+    pub(super) fn redirect_to(&mut self, address: Ipv4Addr, port: u16) -> &mut Self {
+        self.immediate(REGISTER, &address.octets()).immediate(SECOND_PART, &port.to_be_bytes()).rewrite_destination()
     }
 
     /// Answers that nobody listens: a RST, or ICMP's port unreachable.
-    pub(super) fn refuse(&mut self, protocol: crate::value::Protocol) -> &mut Self {
+    pub(super) fn refuse(&mut self, protocol: Protocol) -> &mut Self {
         const UNREACHABLE: u32 = 0;
         const RESET: u32 = 1;
         const PORT_UNREACHABLE: u8 = 3;
         let kind = match protocol {
-            crate::value::Protocol::Tcp => RESET,
-            crate::value::Protocol::Udp => UNREACHABLE,
+            Protocol::Tcp => RESET,
+            Protocol::Udp => UNREACHABLE,
         };
         self.expression("reject", |data| {
             data.network_number(1, kind);
@@ -370,6 +387,15 @@ impl Rule<'_> {
 pub(super) fn value(message: &mut Message, kind: u16, bytes: &[u8]) {
     message.nest(kind, |data| {
         data.bytes(NFTA_DATA_VALUE, bytes);
+    });
+}
+
+/// An attribute that holds a verdict about another chain.
+pub(super) fn verdict(message: &mut Message, code: i32, chain: &str) {
+    message.nest(2, |data| {
+        data.nest(NFTA_DATA_VERDICT, |verdict| {
+            verdict.network_number(NFTA_VERDICT_CODE, code as u32).text(2, chain);
+        });
     });
 }
 

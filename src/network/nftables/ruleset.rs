@@ -4,8 +4,8 @@ use super::super::bridge::group_of;
 use super::super::message::Message;
 use super::super::subnet::Subnet;
 use super::batch::{Batch, Change, Needs, message};
-use super::element::{Element, Target};
-use super::rule::{Rule, value};
+use super::element::{Element, NFT_GOTO, NFT_JUMP, Target};
+use super::rule::{Rule, value, verdict};
 use std::net::Ipv4Addr;
 
 /// The map for ports published on one address.
@@ -79,6 +79,13 @@ const LOST: Chain = ("lost", "filter", 4, 0);
 const POSTROUTING: Chain = ("postrouting", "nat", 4, 100);
 const FORWARD: Chain = ("forward", "filter", 2, 0);
 
+const CHAINS: [Chain; 8] = [GUARD, REFUSALS, PREROUTING, OUTPUT, REDIRECTS, LOST, POSTROUTING, FORWARD];
+
+/// Whether the chain is one that every table has.
+pub(super) fn is_base(chain: &str) -> bool {
+    CHAINS.iter().any(|(name, ..)| *name == chain)
+}
+
 /// Appends the whole table `name`; what a table of that name held before is gone in the same transaction.
 pub(super) fn append(batch: &mut Batch, name: &str, subnet: Subnet) {
     batch.push(new_table(name), "create the packet filter's table", TABLE);
@@ -87,7 +94,7 @@ pub(super) fn append(batch: &mut Batch, name: &str, subnet: Subnet) {
     for (id, (set, key, leads)) in (1..).zip(SETS) {
         batch.push(new_set(name, set, id, key, leads), "create a set of the packet filter", TABLE);
     }
-    for chain in [GUARD, REFUSALS, PREROUTING, OUTPUT, REDIRECTS, LOST, POSTROUTING, FORWARD] {
+    for chain in CHAINS {
         let needs = if chain.1 == "nat" { NAT } else { TABLE };
         batch.push(new_base_chain(name, chain), "create a chain of the packet filter", needs);
     }
@@ -276,7 +283,6 @@ pub(super) fn elements<'a>(
     some: impl IntoIterator<Item = &'a Element>,
 ) -> Message {
     const NFTA_LIST_ELEM: u16 = 1;
-    const NFT_GOTO: i32 = -4;
     let mut message = message(change, flags);
     message.text(1, table).text(2, set).nest(3, |elements| {
         for one in some {
@@ -286,13 +292,8 @@ pub(super) fn elements<'a>(
                     _ if change == Change::DeleteElement => {}
                     Target::None => {}
                     Target::Value(bytes) => value(element, 2, bytes),
-                    Target::Chain(chain) => {
-                        element.nest(2, |data| {
-                            data.nest(2, |verdict| {
-                                verdict.network_number(1, NFT_GOTO as u32).text(2, chain);
-                            });
-                        });
-                    }
+                    Target::Chain(chain) => verdict(element, NFT_GOTO, chain),
+                    Target::Subchain(chain) => verdict(element, NFT_JUMP, chain),
                 }
             });
         }

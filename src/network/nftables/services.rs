@@ -1,12 +1,15 @@
 //! The chains of services: how a new connection finds its member.
 //!
 //! ```text
-//! map svc7-12 { type slot : ipv4_addr }          # the 12th version of service 7's slots
+//! map svc7-12-tcp-80 { type slot : verdict }     # the 12th version of service 7: jump svc7-tcp-80-10.77.0.2, ...
 //! chain svc7-tcp-80 {
-//!     numgen inc mod 3 -> address of that slot -> not in @down -> dnat to it, port 80
-//!     numgen random mod 3 -> ...                  # chosen again where the first was down
-//!     10.77.0.2 -> not in @down -> dnat           # then the first that is not
+//!     numgen inc mod 3 vmap @svc7-12-tcp-80
+//!     numgen random mod 3 vmap @svc7-12-tcp-80    # chosen again where the first was down
+//!     jump svc7-tcp-80-10.77.0.2                  # then the first that is not
 //!     drop                                        # all are down: the client asks again after a second
+//! }
+//! chain svc7-tcp-80-10.77.0.2 {
+//!     (10.77.0.2) != @down dnat to 10.77.0.2:80   # or back to the chain above
 //! }
 //! ```
 //!
@@ -17,8 +20,8 @@
 use super::batch::{Batch, Change, Question};
 use super::element::{Element, specific};
 use super::ruleset::{
-    ADDRESS, DOWN, Leads, MEMBER_SELVES, MEMBERS, NAT, SERVICE_PORTS, SERVICE_PORTS_AT, SERVICES, SLOT, TABLE,
-    delete_chain, delete_set, elements, flush_chain, new_chain, new_rule, new_set,
+    DOWN, Leads, MEMBER_SELVES, MEMBERS, NAT, SERVICE_PORTS, SERVICE_PORTS_AT, SERVICES, SLOT, TABLE, delete_chain,
+    delete_set, elements, flush_chain, new_chain, new_rule, new_set,
 };
 use super::{ELEMENT, MOST_ELEMENTS, Table};
 use crate::Result;
@@ -61,8 +64,17 @@ impl ServiceRules {
         format!("svc{}-{}-{}", self.number, port.protocol, port.number)
     }
 
-    fn map(&self) -> String {
-        format!("svc{}-{}", self.number, self.generation)
+    fn chain_of(&self, port: Port, member: Ipv4Addr) -> String {
+        format!("{}-{member}", self.chain(port))
+    }
+
+    fn map(&self, port: Port) -> String {
+        format!("svc{}-{}-{}-{}", self.number, self.generation, port.protocol, port.number)
+    }
+
+    /// Whether all of it is among these maps and chains that have rules.
+    fn stands(&self, maps: &[String], filled: &BTreeSet<String>) -> bool {
+        self.targets().iter().all(|port| filled.contains(&self.chain(*port)) && maps.contains(&self.map(*port)))
     }
 }
 
@@ -74,10 +86,10 @@ impl Table<'_> {
         let filled: BTreeSet<String> = self.names(Question::Rules)?.into_iter().collect();
         let sets = self.names(Question::Sets)?;
         let mut batch = Batch::default();
-        for (id, rules) in (100..).zip(all) {
-            let stands = rules.targets().iter().all(|port| filled.contains(&rules.chain(*port)));
-            if !stands || !sets.contains(&rules.map()) {
-                self.append_service(&mut batch, rules, &sets, id);
+        for rules in all.iter().filter(|rules| !rules.stands(&sets, &filled)) {
+            for port in rules.targets() {
+                self.append_members(&mut batch, rules, port, &filled);
+                self.append_chain(&mut batch, rules, port, &sets);
             }
         }
         self.align(&mut batch, SERVICES, &stable_addresses(all))?;
@@ -85,79 +97,116 @@ impl Table<'_> {
         self.align(&mut batch, SERVICE_PORTS, &published(all, false))?;
         self.align(&mut batch, MEMBERS, &members(all))?;
         self.align(&mut batch, MEMBER_SELVES, &members_with_themselves(all))?;
-        self.append_removals(&mut batch, all, &chains, &sets);
+        self.append_removals(&mut batch, all, &chains, &sets)?;
         if batch.is_empty() { Ok(()) } else { batch.commit(&mut self.conversation) }
     }
 
-    fn append_service(&self, batch: &mut Batch, rules: &ServiceRules, sets: &[String], id: u32) {
-        let map = rules.map();
-        if !rules.slots.is_empty() && !sets.contains(&map) {
-            let set = new_set(self.name, &map, id, &[SLOT], Leads::To(&[ADDRESS]));
-            batch.push(set, OPERATION, TABLE);
-            let slots: Vec<Element> =
-                (0..).zip(&rules.slots).map(|(slot, address)| Element::slot(slot, *address)).collect();
+    /// The chain of each member; one that is there already stays as it is.
+    fn append_members(&self, batch: &mut Batch, rules: &ServiceRules, port: Port, filled: &BTreeSet<String>) {
+        for member in &rules.members {
+            let chain = rules.chain_of(port, *member);
+            if filled.contains(&chain) {
+                continue;
+            }
+            batch.push(new_chain(self.name, &chain), OPERATION, TABLE);
+            let message = new_rule(self.name, &chain, |rule| {
+                rule.constant(*member).address_not_among(DOWN).redirect_to(*member, port.number)
+            });
+            batch.push(message, OPERATION, NAT);
+        }
+    }
+
+    fn append_chain(&self, batch: &mut Batch, rules: &ServiceRules, port: Port, sets: &[String]) {
+        let (chain, map) = (rules.chain(port), rules.map(port));
+        if !sets.contains(&map) {
+            // The identifier ties a set to the rules of its batch; here they name it.
+            let id = batch.next_id();
+            batch.push(new_set(self.name, &map, id, &[SLOT], Leads::ToChain), OPERATION, TABLE);
+            let slot = |(slot, member): (u32, &Ipv4Addr)| Element::slot(slot, rules.chain_of(port, *member));
+            let slots: Vec<Element> = (0..).zip(&rules.slots).map(slot).collect();
             for some in slots.chunks(MOST_ELEMENTS) {
                 let flags = libc::NLM_F_ACK | libc::NLM_F_CREATE;
                 batch.push(elements(Change::NewElement, flags, self.name, &map, some), OPERATION, ELEMENT);
             }
         }
-        for port in rules.targets() {
-            let chain = rules.chain(port);
-            batch.push(new_chain(self.name, &chain), OPERATION, TABLE);
-            batch.push(flush_chain(self.name, &chain), OPERATION, TABLE);
-            self.append_chain(batch, rules, &chain, port);
-        }
-    }
-
-    fn append_chain(&self, batch: &mut Batch, rules: &ServiceRules, chain: &str, port: Port) {
+        batch.push(new_chain(self.name, &chain), OPERATION, TABLE);
+        batch.push(flush_chain(self.name, &chain), OPERATION, TABLE);
         if rules.slots.is_empty() {
-            batch.push(new_rule(self.name, chain, |rule| rule.refuse(port.protocol)), OPERATION, NAT);
+            batch.push(new_rule(self.name, &chain, |rule| rule.refuse(port.protocol)), OPERATION, NAT);
             return;
         }
-        let (slots, map) = (rules.slots.len() as u32, rules.map());
+        let slots = rules.slots.len() as u32;
         let choices = if rules.members.len() > 1 { CHOICES } else { 0 };
         for choice in 0..=choices {
-            let message = new_rule(self.name, chain, |rule| {
+            let message = new_rule(self.name, &chain, |rule| {
                 match (rules.balance, choice) {
                     (Balance::SourceHash, _) => rule.slot_of_source(slots, choice + 1),
                     (Balance::RoundRobin, 0) => rule.next_slot(slots),
                     _ => rule.random_slot(slots),
                 };
-                rule.address_of_slot(&map).address_not_among(DOWN).redirect_to_port(port.number)
+                rule.jump_by_slot(&map)
             });
             batch.push(message, OPERATION, NAT);
         }
         if choices > 0 {
             for member in rules.members.iter().take(ASKED_IN_TURN) {
-                let message = new_rule(self.name, chain, |rule| {
-                    rule.address(*member).address_not_among(DOWN).redirect_to_port(port.number)
-                });
-                batch.push(message, OPERATION, NAT);
+                let member = rules.chain_of(port, *member);
+                batch.push(new_rule(self.name, &chain, |rule| rule.jump(&member)), OPERATION, TABLE);
             }
         }
-        batch.push(new_rule(self.name, chain, |rule| rule.drop_packet()), OPERATION, TABLE);
+        batch.push(new_rule(self.name, &chain, |rule| rule.drop_packet()), OPERATION, TABLE);
     }
 
-    /// What no service needs any more: chains, then maps, but for the last version of each service's.
-    fn append_removals(&self, batch: &mut Batch, all: &[ServiceRules], chains: &BTreeSet<String>, sets: &[String]) {
-        let wanted: BTreeSet<String> =
-            all.iter().flat_map(|rules| rules.targets().into_iter().map(|port| rules.chain(port))).collect();
-        for chain in chains.iter().filter(|chain| is_ours(chain) && !wanted.contains(*chain)) {
-            batch.push(flush_chain(self.name, chain), OPERATION, TABLE);
-            batch.push(delete_chain(self.name, chain), OPERATION, TABLE);
+    /// What no service needs any more: chains and maps, but for the last version of each service's maps with the chains
+    /// it leads to.
+    fn append_removals(
+        &mut self,
+        batch: &mut Batch,
+        all: &[ServiceRules],
+        chains: &BTreeSet<String>,
+        sets: &[String],
+    ) -> Result<()> {
+        let mut wanted: BTreeSet<String> = BTreeSet::new();
+        for rules in all {
+            for port in rules.targets() {
+                wanted.insert(rules.chain(port));
+                wanted.extend(rules.members.iter().map(|member| rules.chain_of(port, *member)));
+            }
         }
-        for set in sets {
-            let Some((number, generation)) = version(set) else { continue };
-            let last = sets.iter().filter_map(|set| version(set)).filter(|(other, _)| *other == number);
-            let keep = all.iter().find(|rules| rules.number == number).is_some_and(|rules| {
-                let before = last.map(|(_, generation)| generation).filter(|other| *other != rules.generation).max();
-                generation == rules.generation || Some(generation) == before
-            });
-            if !keep {
+        let (kept, gone): (Vec<&String>, Vec<&String>) =
+            sets.iter().filter(|set| version(set).is_some()).partition(|set| is_kept(set, all, sets));
+        let is_stale = |chain: &&String| is_ours(chain) && !wanted.contains(*chain);
+        if chains.iter().any(|chain| is_stale(&chain)) {
+            let mut needed = BTreeSet::new();
+            for set in kept {
+                needed.extend(self.elements_of(set)?.into_iter().filter_map(Element::into_chain));
+            }
+            let stale: Vec<&String> = chains.iter().filter(is_stale).filter(|chain| !needed.contains(*chain)).collect();
+            for chain in &stale {
+                batch.push(flush_chain(self.name, chain), OPERATION, TABLE);
+            }
+            for set in &gone {
+                batch.push(delete_set(self.name, set), OPERATION, TABLE);
+            }
+            for chain in &stale {
+                batch.push(delete_chain(self.name, chain), OPERATION, TABLE);
+            }
+        } else {
+            for set in &gone {
                 batch.push(delete_set(self.name, set), OPERATION, TABLE);
             }
         }
+        Ok(())
     }
+}
+
+/// Whether a map is of a service's present generation, or of the last one before.
+fn is_kept(set: &str, all: &[ServiceRules], sets: &[String]) -> bool {
+    let Some((number, generation)) = version(set) else { return true };
+    let Some(rules) = all.iter().find(|rules| rules.number == number) else { return false };
+    let others = sets.iter().filter_map(|set| version(set)).filter(|(other, _)| *other == number);
+    let before = others.map(|(_, generation)| generation).filter(|other| *other != rules.generation).max();
+    generation == rules.generation || Some(generation) == before
 }
 
 fn stable_addresses(all: &[ServiceRules]) -> BTreeSet<Element> {
@@ -196,13 +245,13 @@ fn members_with_themselves(all: &[ServiceRules]) -> BTreeSet<Element> {
 }
 
 /// Whether a chain is one of a service.
-pub(super) fn is_ours(chain: &str) -> bool {
+fn is_ours(chain: &str) -> bool {
     let number = chain.strip_prefix("svc").and_then(|rest| rest.split('-').next());
     number.is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
-/// The service's number and the version that the name of a map of slots says.
+/// The service's number and the generation that the name of a map of slots says.
 fn version(set: &str) -> Option<(u32, u64)> {
-    let (number, generation) = set.strip_prefix("svc")?.split_once('-')?;
-    Some((number.parse().ok()?, generation.parse().ok()?))
+    let mut parts = set.strip_prefix("svc")?.split('-');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }

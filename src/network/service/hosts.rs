@@ -25,7 +25,7 @@ pub(super) fn with_services(others: &str, services: &[ServiceRecord]) -> String 
         text.push('\n');
     }
     for service in services {
-        let _ = writeln!(text, "{}\t{}\t{MARK}", service.address, service.specification.name.as_str());
+        let _ = writeln!(text, "{}\t{}\t{MARK}", service.address, service.specification.host_name().as_str());
     }
     text
 }

@@ -9,6 +9,7 @@ mod ports;
 mod slots;
 mod store;
 
+use super::AttachmentRecord;
 use super::attachment::Networks;
 use super::balance::{ServiceMember, ServiceRecord, ServiceSpecification};
 use super::bridge::{self, Definition};
@@ -17,7 +18,6 @@ use super::nftables::{Table, readiness_bytes};
 use super::publish::{HeldPorts, PublishedPort};
 use super::route::RouteSocket;
 use super::subnet::Subnet;
-use super::{AttachmentRecord, Membership};
 use crate::value::{Name, Protocol};
 use crate::{Error, ErrorKind, Result};
 pub(super) use ports::check_free;
@@ -86,7 +86,7 @@ impl Networks {
         let store = self.service_store();
         let mut route = RouteSocket::open()?;
         let (definition, _) = bridge::ensure(&self.definition(), &mut route, &self.leases()?, &store)?;
-        let before = store.get(name)?.ok_or_else(|| no_service(name))?;
+        let before = self.demand_service(name)?;
         check_members(definition.subnet, members)?;
         let record = ServiceRecord { members: members.to_vec(), generation: before.generation + 1, ..before.clone() };
         if record.members != before.members {
@@ -104,6 +104,11 @@ impl Networks {
     /// The service `name`.
     pub(crate) fn service(&self, name: &Name) -> Result<Option<ServiceRecord>> {
         self.service_store().get(name)
+    }
+
+    /// The service `name`, which must be there.
+    pub(crate) fn demand_service(&self, name: &Name) -> Result<ServiceRecord> {
+        self.service(name)?.ok_or_else(|| no_service(name))
     }
 
     /// All services, by name.
@@ -151,7 +156,7 @@ impl Networks {
     }
 
     /// How many living connections each of `members` has that came to it by a service or a published port: TCP from the
-    /// first packet until both sides have closed, UDP that both sides have spoken in. One pass over what the kernel
+    /// first packet until both sides have closed, UDP in which both sides have spoken for two seconds. One pass over what the kernel
     /// remembers.
     pub(crate) fn connections_of(&self, members: &[Ipv4Addr]) -> Result<Vec<u32>> {
         conntrack::living(members)
@@ -167,7 +172,7 @@ impl Networks {
     pub(crate) fn write_hosts(&self, record: &AttachmentRecord, path: &Path, text: &str) -> Result<()> {
         use crate::error::During;
         let _lock = self.lock()?;
-        let text = hosts::with_services(text, &self.services()?);
+        let text = hosts::with_services(text, &seen_by(record, &self.services()?));
         fs::write(path, text).during(|| format!("write {}", path.display()))?;
         self.leases()?.update(&AttachmentRecord { hosts: Some(path.to_owned()), ..record.clone() })
     }
@@ -188,7 +193,7 @@ impl Networks {
     fn name_services(&self, records: &[ServiceRecord]) -> Result<()> {
         for lease in self.leases()?.all()? {
             if let Some(path) = &lease.hosts {
-                hosts::rewrite(path, records)?;
+                hosts::rewrite(path, &seen_by(&lease, records))?;
             }
         }
         Ok(())
@@ -207,9 +212,17 @@ pub(crate) fn service_ports_held(record: &ServiceRecord) -> Result<HeldPorts> {
     HeldPorts::share(&record.specification.published)
 }
 
-/// Whether a container with this membership takes part in `down`.
-pub(super) fn is_member(membership: Membership) -> bool {
-    membership != Membership::None
+/// The services that a container finds: those with which it has a network in common.
+fn seen_by(record: &AttachmentRecord, services: &[ServiceRecord]) -> Vec<ServiceRecord> {
+    let names = |networks: &[Name]| -> BTreeSet<String> {
+        match networks {
+            [] => BTreeSet::from(["default".to_owned()]),
+            some => some.iter().map(|name| name.as_str().to_owned()).collect(),
+        }
+    };
+    let own = names(&record.networks);
+    let shared = |service: &&ServiceRecord| !names(&service.specification.networks).is_disjoint(&own);
+    services.iter().filter(shared).cloned().collect()
 }
 
 fn check(specification: &ServiceSpecification) -> Result<()> {

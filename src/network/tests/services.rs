@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::value::Name;
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 
 /// A server in a container that answers every connection with the address of the container and that of the client,
 /// until it is dropped.
@@ -22,7 +24,11 @@ impl Server {
                     [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(&listener), nix::poll::PollFlags::POLLIN)];
                 nix::poll::poll(&mut ready, 20u16).unwrap();
                 while let Ok((mut stream, peer)) = listener.accept() {
-                    let _ = stream.write_all(format!("{name} {}", peer.ip()).as_bytes());
+                    stream.set_nonblocking(false).unwrap();
+                    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                    let _ = stream.write_all(format!("{name} {}\n", peer.ip()).as_bytes());
+                    // The client closes first: a port that waits here for late packets would refuse its next user.
+                    let _ = stream.read(&mut [0]);
                 }
             }
         });
@@ -43,10 +49,12 @@ pub(super) fn name(text: &str) -> Name {
 
 pub(super) fn web(balance: Balance) -> ServiceSpecification {
     ServiceSpecification {
+        alias: None,
         name: name("web"),
         ports: vec![Port::tcp(80)],
         published: vec![PublishedPort::new(8080, 80)],
         balance,
+        networks: vec![],
     }
 }
 
@@ -56,8 +64,15 @@ pub(super) fn equal(containers: &[&Container]) -> Vec<ServiceMember> {
 
 /// Who answered, and whom it saw as the client.
 pub(super) fn asked(address: impl Into<IpAddr>, port: u16) -> (String, String) {
-    let answer = ask(address, port);
-    let (server, client) = answer.split_once(' ').unwrap_or_else(|| panic!("answer {answer:?}"));
+    let stream = TcpStream::connect_timeout(&SocketAddr::new(address.into(), port), PATIENCE).unwrap();
+    read_answer(stream)
+}
+
+pub(super) fn read_answer(stream: TcpStream) -> (String, String) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    let (server, client) = answer.trim_end().split_once(' ').unwrap_or_else(|| panic!("answer {answer:?}"));
     (server.to_owned(), client.to_owned())
 }
 
@@ -95,5 +110,395 @@ fn clients_from_everywhere_are_seen_by_their_own_address() {
         assert_eq!(inside(&one.namespace, || asked(host, 8080)), (member, gateway));
         tool("ip", &["link", "delete", "wire"]);
         end(engine, vec![one, client]);
+    });
+}
+
+/// The rules of a service as `nft` shows them.
+fn chain(chain: &str) -> Vec<String> {
+    let text = tool("nft", &["list", "chain", "ip", "coracle0", chain]);
+    text.lines().map(str::trim).filter(|line| !line.ends_with('{') && *line != "}").map(str::to_owned).collect()
+}
+
+/// The whole ruleset without counters of handles and of versions.
+fn shape() -> BTreeSet<String> {
+    let value: serde_json::Value = serde_json::from_str(&ruleset()).unwrap();
+    let strip = |entry: &serde_json::Value| {
+        let mut entry = entry.clone();
+        entry.as_object_mut().unwrap().values_mut().for_each(|object| {
+            object.as_object_mut().unwrap().remove("handle");
+        });
+        entry.to_string()
+    };
+    value["nftables"].as_array().unwrap().iter().map(strip).collect()
+}
+
+fn nothing_is_missing(engine: &Engine, before: &BTreeSet<String>) {
+    engine.networks.restore().unwrap();
+    assert_eq!(shape(), *before);
+    engine.networks.restore().unwrap();
+    assert_eq!(shape(), *before);
+}
+
+#[test]
+fn the_rules_of_a_service_can_be_read() {
+    on_host(|| {
+        let engine = Engine::new();
+        let (one, two) = (engine.start(&[]), engine.start(&[]));
+        engine.networks.ensure_service(&web(Balance::RoundRobin)).unwrap();
+        engine.networks.route(&name("web"), &equal(&[&one, &two])).unwrap();
+        let number = format!("svc{}", number(&engine));
+        let generation = engine.networks.service(&name("web")).unwrap().unwrap().generation;
+        let map = format!("@{number}-{generation}-tcp-80");
+        let again = format!("numgen random mod 2 vmap {map}");
+        assert_eq!(
+            chain(&format!("{number}-tcp-80")),
+            [
+                format!("numgen inc mod 2 vmap {map}"),
+                again.clone(),
+                again.clone(),
+                again.clone(),
+                again,
+                format!("jump {number}-tcp-80-{}", one.address()),
+                format!("jump {number}-tcp-80-{}", two.address()),
+                "drop".to_owned()
+            ]
+        );
+        let member = chain(&format!("{number}-tcp-80-{}", one.address()));
+        assert_eq!(member.len(), 1);
+        assert!(member[0].contains("!= @down dnat to 10.77.0.2:80"), "{member:?}");
+        end(engine, vec![one, two]);
+    });
+}
+
+fn number(engine: &Engine) -> u32 {
+    let address = engine.networks.service(&name("web")).unwrap().unwrap().address;
+    address.to_bits() - Ipv4Addr::new(10, 77, 12, 0).to_bits()
+}
+
+#[test]
+fn what_was_flushed_or_cut_off_is_restored() {
+    on_host(|| {
+        tool("nft", &["add table ip theirs; add chain ip theirs input { type filter hook input priority 0; }"]);
+        let engine = Engine::new();
+        engine.networks.restore().unwrap();
+        assert_eq!(interfaces(), ["lo"]);
+        let (one, two) = (engine.start(&[PublishedPort::new(8000, 80)]), engine.start(&[]));
+        engine.networks.ensure_service(&web(Balance::RoundRobin)).unwrap();
+        engine.networks.route(&name("web"), &equal(&[&one, &two])).unwrap();
+        let _servers = [Server::start(&one, 80), Server::start(&two, 80)];
+        // A fresh start has one version of the slots; the versions before are gone with a flush.
+        tool("nft", &["delete", "table", "ip", "coracle0"]);
+        engine.networks.restore().unwrap();
+        let before = shape();
+        let again = || nothing_is_missing(&engine, &before);
+        again();
+        for flush in [vec!["delete", "table", "ip", "coracle0"], vec!["flush", "table", "ip", "coracle0"]] {
+            tool("nft", &flush);
+            again();
+            asked(Ipv4Addr::LOCALHOST, 8080);
+        }
+        let service_chain = format!("svc{}-tcp-80", number(&engine));
+        tool("nft", &["flush", "chain", "ip", "coracle0", &service_chain]);
+        again();
+        tool("nft", &["flush", "map", "ip", "coracle0", "services"]);
+        again();
+        tool("nft", &["add", "element", "ip", "coracle0", "members", "{ 10.77.0.9 . 80 }"]);
+        again();
+        // Another engine on the same root sees and restores the same.
+        let (root, run) = (engine.scratch.path().join("root"), engine.scratch.path().join("run"));
+        let other = Networks::new(&root, &run);
+        assert_eq!(other.services().unwrap(), engine.networks.services().unwrap());
+        tool("nft", &["flush", "ruleset"]);
+        other.restore().unwrap();
+        tool("nft", &["add table ip theirs; add chain ip theirs input { type filter hook input priority 0; }"]);
+        assert_eq!(shape(), before);
+        end(engine, vec![one, two]);
+        tool("nft", &["delete", "table", "ip", "theirs"]);
+    });
+}
+
+#[test]
+fn a_record_that_the_kernel_does_not_know_yet_is_carried_out() {
+    on_host(|| {
+        let engine = Engine::new();
+        let (one, two) = (engine.start(&[]), engine.start(&[]));
+        let made = engine.networks.ensure_service(&web(Balance::RoundRobin)).unwrap();
+        engine.networks.route(&name("web"), &equal(&[&one])).unwrap();
+        let _servers = [Server::start(&one, 80), Server::start(&two, 80)];
+        // Killed after the record was written: other members, other ports.
+        let store = engine.networks.service_store();
+        let mut record = engine.networks.service(&name("web")).unwrap().unwrap();
+        record.members = equal(&[&two]);
+        record.generation += 1;
+        record.specification.ports = vec![Port::tcp(81)];
+        record.specification.published = vec![PublishedPort::new(8081, 80)];
+        store.save(&record).unwrap();
+        assert_eq!(asked(made.address, 80).0, one.address().to_string());
+        engine.networks.restore().unwrap();
+        assert_eq!(asked(Ipv4Addr::LOCALHOST, 8081).0, two.address().to_string());
+        assert!(refused(Ipv4Addr::LOCALHOST, 8080));
+        assert!(refused(made.address, 80));
+        // Killed within the removal: rules gone, record there; and the other way round.
+        end(engine, vec![one, two]);
+    });
+}
+
+#[test]
+fn ports_and_rule_change_in_place() {
+    on_host(|| {
+        let engine = Engine::new();
+        let one = engine.start(&[]);
+        let _servers = [Server::start(&one, 80), Server::start(&one, 81)];
+        let made = engine.networks.ensure_service(&web(Balance::RoundRobin)).unwrap();
+        engine.networks.route(&name("web"), &equal(&[&one])).unwrap();
+        assert_eq!(engine.networks.ensure_service(&web(Balance::RoundRobin)).unwrap().address, made.address);
+        let mut changed = web(Balance::SourceHash);
+        changed.ports = vec![Port::tcp(81)];
+        changed.published = vec![PublishedPort::new(0, 81), PublishedPort::new(8080, 81), PublishedPort::new(8082, 80)];
+        let record = engine.networks.ensure_service(&changed).unwrap();
+        assert_eq!((record.address, &record.members), (made.address, &equal(&[&one])));
+        let chosen = record.specification.published[0].host_port;
+        assert_ne!(chosen, 0);
+        let again = engine.networks.ensure_service(&changed).unwrap();
+        assert_eq!(again, record, "the chosen port stays, and nothing is written");
+        for (address, port) in [(record.address, 81), (Ipv4Addr::LOCALHOST, chosen), (Ipv4Addr::LOCALHOST, 8080)] {
+            asked(address, port);
+        }
+        asked(Ipv4Addr::LOCALHOST, 8082);
+        assert!(refused(record.address, 80));
+        end(engine, vec![one]);
+    });
+}
+
+#[test]
+fn ports_belong_to_one() {
+    on_host(|| {
+        let engine = Engine::new();
+        let foreign = TcpListener::bind("0.0.0.0:8080").unwrap();
+        let error = engine.networks.ensure_service(&web(Balance::RoundRobin)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InUse);
+        assert!(error.to_string().contains("port 8080 is taken"), "{error}");
+        assert!(engine.networks.services().unwrap().is_empty());
+        drop(foreign);
+        let record = ensure_patiently(&engine, &web(Balance::RoundRobin));
+        // Nobody holds it at the moment, and yet it is taken: for another service, for a container.
+        let other = ServiceSpecification { name: name("other"), ..web(Balance::RoundRobin) };
+        let error = engine.networks.ensure_service(&other).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
+        let local = PublishedPort::new(8080, 81).address(Ipv4Addr::LOCALHOST);
+        let namespace = NetworkNamespace::create().unwrap();
+        let joining = Joining { ports: &[local], ..Joining::default() };
+        let error = engine.networks.attach(&namespace, &ContainerId::random().unwrap(), &joining).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
+        // Two members hold it together; nobody else gets it until both are gone.
+        let (first, second) = (service_ports_held(&record).unwrap(), service_ports_held(&record).unwrap());
+        assert_eq!((first.duplicates().unwrap().len(), second.duplicates().unwrap().len()), (1, 1));
+        drop(first);
+        assert!(TcpListener::bind("0.0.0.0:8080").is_err());
+        assert!(TcpListener::bind("127.0.0.1:8080").is_err());
+        drop(second);
+        for wrong in [
+            ServiceSpecification { ports: vec![Port::tcp(80), Port::tcp(80)], ..other.clone() },
+            ServiceSpecification { ports: vec![Port::tcp(0)], ..other.clone() },
+            ServiceSpecification {
+                published: vec![
+                    PublishedPort::new(8090, 80),
+                    PublishedPort::new(8090, 81).address(Ipv4Addr::LOCALHOST),
+                ],
+                ..other
+            },
+        ] {
+            let error = engine.networks.ensure_service(&wrong).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::InUse), "{error}");
+        }
+        assert_eq!(engine.networks.services().unwrap().len(), 1);
+        end(engine, vec![]);
+    });
+}
+
+/// See `Engine::join`.
+fn ensure_patiently(engine: &Engine, specification: &ServiceSpecification) -> ServiceRecord {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match engine.networks.ensure_service(specification) {
+            Ok(record) => return record,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn wrong_members_change_nothing() {
+    on_host(|| {
+        let engine = Engine::new();
+        let one = engine.start(&[]);
+        let missing = engine.networks.route(&name("web"), &[]).unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+        let record = engine.networks.ensure_service(&web(Balance::RoundRobin)).unwrap();
+        let member = equal(&[&one])[0];
+        for wrong in [
+            vec![ServiceMember { address: record.address, weight: 1 }],
+            vec![ServiceMember { address: one.attachment.gateway, weight: 1 }],
+            vec![ServiceMember { address: Ipv4Addr::new(192, 0, 2, 1), weight: 1 }],
+            vec![ServiceMember { weight: 0, ..member }],
+            vec![ServiceMember { weight: 1001, ..member }],
+            vec![member, member],
+        ] {
+            assert_eq!(engine.networks.route(&name("web"), &wrong).unwrap_err().kind(), ErrorKind::InvalidInput);
+        }
+        assert_eq!(engine.networks.service(&name("web")).unwrap(), Some(record));
+        end(engine, vec![one]);
+    });
+}
+
+#[test]
+fn hosts_files_name_the_services_and_stay_the_same_file() {
+    use std::os::unix::fs::MetadataExt;
+    on_host(|| {
+        let engine = Engine::new();
+        let (one, two) = (engine.start(&[]), engine.start(&[]));
+        let file = |container: &Container| engine.scratch.path().join(container.address().to_string());
+        let write = |container: &Container| {
+            engine
+                .networks
+                .write_hosts(&container.attachment.record, &file(container), "127.0.0.1\tlocalhost\n")
+                .unwrap();
+        };
+        let read = |container: &Container| std::fs::read_to_string(file(container)).unwrap();
+        write(&one);
+        let inode = std::fs::metadata(file(&one)).unwrap().ino();
+        let service = |text: &str| ServiceSpecification { name: name(text), published: vec![], ..web(Balance::Random) };
+        let address = |text: &str| engine.networks.ensure_service(&service(text)).unwrap().address;
+        let (web, db) = (address("web"), address("db"));
+        assert_ne!(web, db);
+        let both = format!("127.0.0.1\tlocalhost\n{db}\tdb\t# service\n{web}\tweb\t# service\n");
+        assert_eq!(read(&one), both);
+        // A container that comes later, and what a container has added itself.
+        write(&two);
+        assert_eq!(read(&two), both);
+        std::fs::write(file(&one), format!("{both}192.0.2.1\tmine\n")).unwrap();
+        engine.networks.remove_service(&name("db")).unwrap();
+        assert_eq!(read(&one), format!("127.0.0.1\tlocalhost\n192.0.2.1\tmine\n{web}\tweb\t# service\n"));
+        assert_eq!(read(&two), format!("127.0.0.1\tlocalhost\n{web}\tweb\t# service\n"));
+        assert_eq!(std::fs::metadata(file(&one)).unwrap().ino(), inode);
+        // A container that is gone, a file that is no hosts file any more.
+        std::fs::remove_file(file(&two)).unwrap();
+        assert_eq!(address("db"), db, "a name comes back to its address");
+        std::fs::write(file(&one), vec![b'#'; 2 << 20]).unwrap();
+        assert!(engine.networks.remove_service(&name("db")).is_err());
+        std::fs::write(file(&one), "").unwrap();
+        engine.networks.remove_service(&name("db")).unwrap();
+        end(engine, vec![one, two]);
+    });
+}
+
+#[test]
+fn a_service_keeps_the_network_and_outlives_a_reboot() {
+    on_host(|| {
+        let engine = Engine::new();
+        let one = engine.start(&[]);
+        let made = engine.networks.ensure_service(&web(Balance::RoundRobin)).unwrap();
+        engine.networks.route(&name("web"), &equal(&[&one])).unwrap();
+        engine.networks.detach(&one.attachment.record).unwrap();
+        assert!(!engine.networks.remove_unused().unwrap());
+        // A reboot: no interface, no rule, no run directory.
+        tool("ip", &["link", "delete", "coracle0"]);
+        tool("nft", &["flush", "ruleset"]);
+        std::fs::remove_dir_all(engine.scratch.path().join("run")).unwrap();
+        engine.networks.restore().unwrap();
+        let record = engine.networks.service(&name("web")).unwrap().unwrap();
+        assert_eq!((record.address, record.members.len()), (made.address, 0));
+        let two = engine.start(&[]);
+        engine.networks.route(&name("web"), &equal(&[&two])).unwrap();
+        let _server = Server::start(&two, 80);
+        assert_eq!(asked(Ipv4Addr::LOCALHOST, 8080).0, two.address().to_string());
+        // The next time the subnet is somebody else's.
+        engine.networks.detach(&two.attachment.record).unwrap();
+        tool("ip", &["link", "delete", "coracle0"]);
+        tool("ip", &["route", "add", "10.77.0.0/16", "dev", "lo"]);
+        std::fs::remove_dir_all(engine.scratch.path().join("run")).unwrap();
+        engine.networks.restore().unwrap();
+        let record = engine.networks.service(&name("web")).unwrap().unwrap();
+        assert_eq!(record.address.octets()[1], 78);
+        end(engine, vec![]);
+    });
+}
+
+#[test]
+fn living_connections_are_counted() {
+    on_host(|| {
+        let engine = Engine::new();
+        let (one, two, client) = (engine.start(&[]), engine.start(&[]), engine.start(&[]));
+        let mut specification = web(Balance::RoundRobin);
+        specification.ports.push(Port::udp(53));
+        let stable = engine.networks.ensure_service(&specification).unwrap().address;
+        engine.networks.route(&name("web"), &equal(&[&one, &two])).unwrap();
+        let listen = |container: &Container| inside(&container.namespace, || TcpListener::bind("0.0.0.0:80").unwrap());
+        let listeners = [listen(&one), listen(&two)];
+        let count = || engine.networks.connections_of(&[one.address(), client.address(), two.address()]).unwrap();
+        assert_eq!(count(), [0, 0, 0]);
+        let from_host: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect((stable, 80)).unwrap()).collect();
+        let inner: Vec<TcpStream> =
+            inside(&client.namespace, || (0..2).map(|_| TcpStream::connect((stable, 80)).unwrap()).collect());
+        // Straight to the member: no connection of the service.
+        let direct = TcpStream::connect((one.address(), 80)).unwrap();
+        assert_eq!(count(), [3, 0, 3]);
+        assert_eq!(engine.networks.connections(one.address()).unwrap(), 3);
+        // One side has closed: it lives, the other may still send. Both have: it does not.
+        from_host.iter().for_each(|stream| stream.shutdown(std::net::Shutdown::Write).unwrap());
+        let deadline = Instant::now() + PATIENCE;
+        assert_eq!(count(), [3, 0, 3]);
+        drop(listeners);
+        drop((from_host, inner, direct));
+        while count() != [0, 0, 0] {
+            assert!(Instant::now() < deadline, "{:?}", count());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        end(engine, vec![one, two, client]);
+    });
+}
+
+#[test]
+fn udp_conversations_leave_a_member_that_goes() {
+    on_host(|| {
+        let engine = Engine::new();
+        let (one, two) = (engine.start(&[]), engine.start(&[]));
+        let specification = ServiceSpecification {
+            ports: vec![Port::udp(53)],
+            published: vec![PublishedPort::new(5300, Port::udp(53))],
+            ..web(Balance::RoundRobin)
+        };
+        engine.networks.ensure_service(&specification).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let servers = [&one, &two].map(|container| {
+            let server = inside(&container.namespace, || UdpSocket::bind("0.0.0.0:53").unwrap());
+            server.set_read_timeout(Some(PATIENCE)).unwrap();
+            server
+        });
+        for round in [0usize, 1, 0] {
+            engine.networks.route(&name("web"), &equal(&[[&one, &two][round]])).unwrap();
+            for _ in 0..2 {
+                client.send_to(&[round as u8], "127.0.0.1:5300").unwrap();
+                let mut byte = [9];
+                let (_, peer) = servers[round].recv_from(&mut byte).unwrap();
+                servers[round].send_to(&byte, peer).unwrap();
+                assert_eq!(client.recv_from(&mut byte).unwrap().1.port(), 5300);
+                assert_eq!(byte, [round as u8]);
+            }
+        }
+        // A conversation counts once it has gone on for two seconds.
+        assert_eq!(engine.networks.connections(one.address()).unwrap(), 0);
+        let deadline = Instant::now() + 2 * PATIENCE;
+        while engine.networks.connections(one.address()).unwrap() == 0 {
+            assert!(Instant::now() < deadline);
+            client.send_to(&[0], "127.0.0.1:5300").unwrap();
+            let (_, peer) = servers[0].recv_from(&mut [0]).unwrap();
+            servers[0].send_to(&[0], peer).unwrap();
+            client.recv_from(&mut [0]).unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        end(engine, vec![one, two]);
     });
 }

@@ -1,0 +1,1 @@
+"""What the services of the shop have in common: serving, calling each other, talking to PostgreSQL."""
