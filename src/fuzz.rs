@@ -65,3 +65,13 @@ pub fn plan(data: &[u8]) {
 pub fn seccomp(data: &[u8]) {
     crate::isolate::seccomp::fuzz(data);
 }
+
+/// Compose files: any text becomes a project that can be deployed, or problems with lines; within the budgets.
+pub fn compose(data: &[u8]) {
+    crate::compose::fuzz(data);
+}
+
+/// What stands in the values of Compose files and beside them: variables, words, environment files.
+pub fn compose_text(data: &[u8]) {
+    crate::compose::fuzz_text(data);
+}

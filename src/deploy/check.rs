@@ -3,7 +3,8 @@
 use super::clock;
 use super::controller::model::{Goal, State};
 use super::record::Revision;
-use super::specification::{Deployment, DeploymentMount, Strategy};
+use super::specification::{Deployment, DeploymentMount};
+use super::strategy::Strategy;
 use crate::network::Network;
 use crate::spec::Descriptor;
 use crate::value::{Name, Reference};

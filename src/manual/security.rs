@@ -20,6 +20,7 @@
 //! | planted directories | | root and run directory must belong to the caller | `directories_of_others_are_refused` |
 //! | the keyring of the host | | a session keyring of its own | tests of `sandbox` |
 //! | archives that leave their directory | CVE-2018-15664, CVE-2025-62518 | extraction by descriptor, nothing followed; one strict reading, where what is malformed is an error | tests of `archive`, fuzz target `layer` |
+//! | copies of what a container made | CVE-2018-15664, CVE-2019-14271 | volumes are copied from descriptor to descriptor while no container runs; links are copied, not followed; devices are never opened | tests of `volume` and `container::volumes` |
 //! | bombs | | a budget of bytes, entries and depth on each stream and document | tests of `archive` and `registry`, all fuzz targets |
 //! | confusion of digests and tags | CVE-2021-41190, CVE-2024-3727 | a digest exists only validated; bytes are verified before they have a name; documents are kept as raw bytes | tests of `store` and `registry`, fuzz target `manifest` |
 //! | image data as configuration of the host | CVE-2022-23648 | labels, annotations and volumes of an image are inert | tests of `container` |

@@ -6,8 +6,8 @@
 //!   *Instead:* keep your own list and use [`Engine::containers`](crate::Engine::containers).
 //! - **Commands in running containers (`exec`), attaching, copying files in and out.** *Instead:* bind a directory.
 //! - **Terminals.** Standard input is the null device, the others are pipes.
-//! - **Named volumes.** *Instead:* [`bind`](crate::ContainerBuilder::bind) a directory. A `VOLUME` of an image has no
-//!   effect at run time: what is written there goes with the container.
+//! - **Volumes that images declare.** A `VOLUME` of an image has no effect at run time: what is written there goes with
+//!   the container. *Instead:* mount a volume there.
 //! - **Starting an ended container again.** Make a new one; files to keep belong on a bind.
 //! - **An OCI runtime command, hooks, checkpoints.** The crate is not a replacement for `runc` below another engine.
 //! - **AppArmor and SELinux labels.** The host's own policy applies to the container as to your process. On a host with
@@ -70,6 +70,23 @@
 //! - **What is written over a restart.** Standard output of two runs goes to one log, in which nothing but the time
 //!   separates them; [`ContainerExit`](crate::ContainerExit) tells of the last run alone.
 //! - **A container that is started again** finds binds, devices and layers at the paths they had; a plan is not made anew.
+//! # Volumes
+//!
+//! - **Snapshots are taken while nobody writes.** A volume that a running container mounts, even read-only, is neither
+//!   copied nor restored: that is an error. *Instead:* stop the container first.
+//! - **A copy costs its size** where the file system cannot share blocks (ext4, tmpfs); btrfs and xfs can.
+//! - **Hard links in images.** What an empty volume takes over from an image are files of their own, also where the image
+//!   has several names for one; devices and pipes of the image are left out. An empty volume that a running container
+//!   mounts takes nothing over.
+//! - **Paths longer than 4,095 bytes** in a volume make its snapshot an error. Sockets are left out of it.
+//! - **No limit of size.** A volume may fill the file system of the root. *Instead:* a file system of its own, or a quota.
+//!
+//! # Compose
+//!
+//! - What of a file is not carried out is an error; [`manual::compose`](super::compose) lists it. Among it: `secrets`,
+//!   `configs`, `profiles`, `extends`, `include`, capabilities, devices, `network_mode`, aliases.
+//! - Services come up one after the other, also those that do not depend on each other.
+//! - A service is reached by the others on the ports that the file or the image names, no others.
 //!
 //! # Images and builds
 //!

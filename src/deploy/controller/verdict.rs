@@ -3,7 +3,7 @@
 use super::milliseconds;
 use super::model::{Failure, Happening, Known, Moment, Observed, Replica, RevisionNumber, Stage, State};
 use super::plan::Plan;
-use crate::deploy::specification::OnFailure;
+use crate::deploy::OnFailure;
 
 impl State {
     /// Condemns a revision that is being rolled out, if it has failed, and says what follows.

@@ -2,7 +2,7 @@
 
 use super::trace::Course;
 use super::{recreate, rolling};
-use crate::deploy::specification::OnFailure;
+use crate::deploy::OnFailure;
 use std::time::Duration;
 
 #[test]

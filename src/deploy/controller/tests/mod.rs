@@ -6,7 +6,7 @@ mod rollout;
 mod steady;
 mod trace;
 
-use crate::deploy::specification::{Guard, Rolling, Strategy};
+use crate::deploy::{Guard, Rolling, Strategy};
 use std::time::Duration;
 
 fn rolling() -> Rolling {

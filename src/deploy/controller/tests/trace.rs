@@ -4,7 +4,7 @@ use super::super::model::{
     Action, Condition, Failure, Goal, Happening, Moment, Observed, Replica, RevisionNumber, State,
 };
 use super::super::next;
-use crate::deploy::specification::Strategy;
+use crate::deploy::Strategy;
 use crate::value::ContainerId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
