@@ -2,7 +2,8 @@
 
 use super::admission::{Admission, Amounts, Holder, Machine};
 use super::handle::list;
-use super::specification::{Deployment, Request, Strategy};
+use super::specification::{Deployment, Request};
+use super::strategy::Strategy;
 use crate::Result;
 use crate::container::{self, Container, Services};
 use std::sync::Arc;

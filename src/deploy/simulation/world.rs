@@ -2,7 +2,7 @@
 
 use super::random::Random;
 use crate::deploy::controller::model::{Action, Condition, Moment, Observed, Replica, RevisionNumber};
-use crate::deploy::specification::Guard;
+use crate::deploy::strategy::Guard;
 use crate::value::ContainerId;
 use std::collections::BTreeMap;
 
