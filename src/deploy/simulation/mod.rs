@@ -183,7 +183,7 @@ impl Course {
                 Happening::Complete { .. } => "complete",
                 Happening::RollingBack { because: Failure::Crashed { .. }, .. } => "back: crashed",
                 Happening::RollingBack { because: Failure::NotHealthy { .. }, .. } => "back: not healthy",
-                Happening::RollingBack { because: Failure::NoProgress, .. } => "back: no progress",
+                Happening::RollingBack { because: Failure::NoProgress { .. }, .. } => "back: no progress",
                 Happening::RollingBack { because: Failure::NotStarted { .. }, .. } => "back: not started",
                 Happening::RolledBack { .. } => "rolled back",
                 Happening::Failed { .. } => "failed",

@@ -184,7 +184,7 @@ impl Oracle {
         }
         let leaving =
             |id: &ContainerId| before.known.iter().any(|known| known.id == *id && known.leaving_since.is_some());
-        let (mut all, mut available) = (0, 0);
+        let (mut all, mut available, mut finding) = (0, 0, None);
         for replica in observed.replicas.iter().filter(|r| r.revision == rollout.revision && !leaving(&r.id)) {
             let seen = &self.seen[&replica.id];
             if seen.told || seen.ended {
@@ -192,6 +192,9 @@ impl Oracle {
             }
             all += 1;
             available += u32::from(seen.available);
+            if !seen.available {
+                finding = finding.or_else(|| Some(replica.finding.clone()));
+            }
             let age = self.time - seen.first.max(rollout.begun);
             if !seen.proven && age >= guard.healthy_deadline.as_millis() as Moment {
                 grounds.push(Failure::NotHealthy { replica: replica.id.clone(), finding: replica.finding.clone() });
@@ -205,7 +208,7 @@ impl Oracle {
             rollout.best = rollout.best.max(available);
         }
         if self.time - rollout.gained >= guard.progress_deadline.as_millis() as Moment {
-            grounds.push(Failure::NoProgress);
+            grounds.push(Failure::NoProgress { finding: finding.flatten() });
         }
         self.rollout = Some(rollout);
         grounds

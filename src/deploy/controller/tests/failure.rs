@@ -51,7 +51,7 @@ fn a_revision_without_progress_rolls_back() {
         2.0s  route [r1/1 r2/2] * available r2/2, leaving r1/0
         2.1s  stop r1/0
         2.6s  remove r1/0, start r2/3
-        12.2s  stop r2/3 * rolling back r2 to r1: r2/3 not healthy (status 503), leaving r2/3
+        12.2s  stop r2/3 * rolling back r2 to r1: no progress (status 503), leaving r2/3
         12.7s  remove r2/3, start r1/0
         14.7s  route [r1/1 r1/0] * available r1/0, leaving r2/2, rolled back r2 to r1
         14.8s  stop r2/2
