@@ -81,15 +81,20 @@ impl Care {
             ready: false,
             last: None,
         };
+        if Care::restarts(&orders) {
+            record::reserve_stop(keeper.directory);
+        }
         care.publish(keeper);
         Some(care)
     }
 
     /// Whether what the payload is given must stay open for another start or a command.
     pub(crate) fn keeps_descriptors(orders: &CareOrders) -> bool {
-        orders.condition != RestartCondition::NEVER
-            || orders.when_unhealthy == 1
-            || orders.check == CheckKind::COMMAND
+        Care::restarts(orders) || orders.check == CheckKind::COMMAND
+    }
+
+    fn restarts(orders: &CareOrders) -> bool {
+        orders.condition != RestartCondition::NEVER || orders.when_unhealthy == 1
     }
 
     /// Whether the first process may be noted: one of a restart is a target for signals only once its command runs.
@@ -335,11 +340,9 @@ impl Care {
 
     /// Writes what readers want to know, where there is more to know than that it runs.
     fn publish(&self, keeper: &KeeperOrders) {
-        let CareOrders { check, condition, when_unhealthy, .. } = self.orders;
-        if check == CheckKind::NONE && condition == RestartCondition::NEVER && when_unhealthy == 0 {
-            return;
+        if self.orders.check != CheckKind::NONE || Care::restarts(&self.orders) {
+            self.checks.publish(keeper.directory, self.restarts.count());
         }
-        self.checks.publish(keeper.directory, self.restarts.count());
     }
 }
 
