@@ -239,6 +239,13 @@ fn running_out_of_memory_is_that_of_its_run() {
     assert_eq!(container.restarts().unwrap(), 1);
 }
 
+/// Hundredths of a second of processor time.
+fn processor_ticks(process: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
 #[test]
 fn an_unhealthy_container_is_started_again() {
     let ground = Ground::new("unhealthy");
@@ -252,6 +259,8 @@ fn an_unhealthy_container_is_started_again() {
         until_health(&container, HealthState::Healthy);
         std::fs::write(ground.shared().join("sick"), "").unwrap();
         until_restarted(&container, 1);
+        // In all the time that it waited for the end it slept.
+        assert!(processor_ticks(ground.keeper(&container)) < 200, "{name}");
         until_health(&container, HealthState::Healthy);
         assert_eq!(lines(&container), ["up", "up"], "{name}");
         // There is no restart left: it stays, and is unhealthy.

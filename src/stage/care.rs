@@ -51,7 +51,9 @@ pub(crate) struct Care {
     channel: i32,
     /// The page of the runs after the first.
     page: Option<Page>,
-    /// When it is killed because it is unhealthy.
+    /// Whether it is being stopped because it is unhealthy.
+    condemned: bool,
+    /// When it is killed because of that.
     kill_at: u64,
     /// How often somebody asked for its stop.
     asked: u32,
@@ -73,20 +75,26 @@ impl Care {
             restarts: Restarts::new(condition, most, delay, longest_delay),
             channel: -1,
             page: None,
+            condemned: false,
             kill_at: NEVER,
             asked: 0,
             ready: false,
             last: None,
         };
+        if Care::restarts(&orders) {
+            record::reserve_stop(keeper.directory);
+        }
         care.publish(keeper);
         Some(care)
     }
 
     /// Whether what the payload is given must stay open for another start or a command.
     pub(crate) fn keeps_descriptors(orders: &CareOrders) -> bool {
-        orders.condition != RestartCondition::NEVER
-            || orders.when_unhealthy == 1
-            || orders.check == CheckKind::COMMAND
+        Care::restarts(orders) || orders.check == CheckKind::COMMAND
+    }
+
+    fn restarts(orders: &CareOrders) -> bool {
+        orders.condition != RestartCondition::NEVER || orders.when_unhealthy == 1
     }
 
     /// Whether the first process may be noted: one of a restart is a target for signals only once its command runs.
@@ -101,14 +109,16 @@ impl Care {
 
     /// What else to wait for: descriptors and events.
     pub(crate) fn polled(&self) -> [(i32, i16); 2] {
-        [(self.channel, POLLIN), self.checks.polled(&self.orders)]
+        let check = if self.condemned { (-1, 0) } else { self.checks.polled(&self.orders) };
+        [(self.channel, POLLIN), check]
     }
 
     /// When to look again.
     pub(crate) fn wake_at(&self, now: u64) -> u64 {
         match self.run {
             Run::Starting => now + START_TICK,
-            Run::Executed(_) => self.checks.wake_at().min(self.kill_at),
+            Run::Executed(_) if self.condemned => self.kill_at,
+            Run::Executed(_) => self.checks.wake_at(),
             Run::Resting(until) => until,
             Run::Over => now,
         }
@@ -164,9 +174,9 @@ impl Care {
         };
         let never_ran = end.fault.is_some();
         let failed = end.status != 0 || end.unknown || never_ran;
-        let unhealthy = self.kill_at != NEVER || self.checks.verdict() == Verdict::Unhealthy;
+        let unhealthy = self.condemned || self.checks.verdict() == Verdict::Unhealthy;
         let unhealthy = unhealthy && self.orders.when_unhealthy == 1;
-        self.kill_at = NEVER;
+        (self.condemned, self.kill_at) = (false, NEVER);
         if record::exists(keeper.directory, c"stop") {
             // A start that was cut off because of it is no run of its own.
             return Some(if never_ran && self.asked > 0 { self.last.unwrap_or(end) } else { end });
@@ -297,8 +307,8 @@ impl Care {
     }
 
     fn check(&mut self, program: &mut Program, keeper: &KeeperOrders, watch: &Watch, now: u64) {
-        // One that is being stopped for its health is not asked any more.
-        if self.kill_at != NEVER || !self.checks.step(program, keeper, &self.orders, watch.pid, now) {
+        // One that is being stopped for its health is not asked any more: it could not take the verdict back.
+        if self.condemned || !self.checks.step(program, keeper, &self.orders, watch.pid, now) {
             return;
         }
         self.publish(keeper);
@@ -308,7 +318,7 @@ impl Care {
                 self.tell(program, false);
                 if self.orders.when_unhealthy == 1 && self.restarts.is_left() {
                     signal(watch.pid, self.orders.stop_signal as usize);
-                    self.kill_at = now + UNHEALTHY_GRACE;
+                    (self.condemned, self.kill_at) = (true, now + UNHEALTHY_GRACE);
                 }
             }
             _ => {}
@@ -330,11 +340,9 @@ impl Care {
 
     /// Writes what readers want to know, where there is more to know than that it runs.
     fn publish(&self, keeper: &KeeperOrders) {
-        let CareOrders { check, condition, when_unhealthy, .. } = self.orders;
-        if check == CheckKind::NONE && condition == RestartCondition::NEVER && when_unhealthy == 0 {
-            return;
+        if self.orders.check != CheckKind::NONE || Care::restarts(&self.orders) {
+            self.checks.publish(keeper.directory, self.restarts.count());
         }
-        self.checks.publish(keeper.directory, self.restarts.count());
     }
 }
 
