@@ -26,9 +26,11 @@
 //! | image data as configuration of the host | CVE-2022-23648 | labels, annotations and volumes of an image are inert | tests of `container` |
 //! | users | CVE-2024-40635 | ids are strict 32-bit numbers; digits never fall back to a name; overflow is an error | tests of `value` and `container` |
 //! | credentials sent elsewhere | CVE-2020-15157 | bound to scheme, host and port; never follow a redirect | `a_redirect_to_another_host_carries_no_credentials` |
-//! | services of the host's loopback reached over the bridge | CVE-2020-8558 | packets from outside to 127.0.0.0/8 are dropped before everything else | tests of `network` |
+//! | services of the host's loopback reached over the bridge | CVE-2020-8558 | packets from containers to and from 127.0.0.0/8 are dropped before everything else | tests of `network` |
+//! | a container that speaks as another, or listens in its place | | cables from the host to one container each: no container sees another's frames; a source that its cable does not lead to is dropped before everything else | `a_container_cannot_speak_for_another` |
+//! | containers of other networks | | all is routed by the host; the destination must be in a network of the source | `containers_reach_those_of_their_networks` |
 //! | files of the host reached by a build | CVE-2024-1753, CVE-2024-23651 | contexts are read below a descriptor; `RUN` mounts are made like all others; secrets are in no layer and no history | tests of `build`, fuzz target `dockerfile` |
-//! | lengths in netlink messages | CVE-2021-43784 | checked conversions only | tests of `network` |
+//! | lengths in netlink messages | CVE-2021-43784 | checked conversions only | tests of `network`, fuzz target `netlink` |
 //!
 //! # What a container may do by default
 //!

@@ -27,10 +27,24 @@
 //! - **No bridge for ordinary users.** They have [`Network::None`](crate::Network::None) and
 //!   [`Network::Host`](crate::Network::Host).
 //! - **Other firewalls.** A rule of another program that drops forwarded packets (Docker's, firewalld's, ufw's) drops
-//!   those of this bridge too: in nftables one chain's acceptance does not bind another's. *Instead:* allow the bridge
-//!   there.
+//!   those of containers too: in nftables one chain's acceptance does not bind another's. *Instead:* allow the interfaces
+//!   whose names begin with `crcl` there.
 //! - **The host's switch.** The first container on a bridge switches `net.ipv4.ip_forward` on.
-//! - **Names.** Containers do not find each other by name.
+//! - **Names.** Containers find services by name, in `/etc/hosts`; not each other, and a program that reads the file once
+//!   does not see a service that comes later.
+//! - **No broadcast, no multicast** between containers: each is alone on its cable.
+//! - **A second for a dead member.** Until the members of a service are changed, a connection that is led to a dead one
+//!   is asked for again by the client's kernel after a second, and again after two more if that finds a dead one too.
+//! - **Readiness after a flush.** If another program flushes the packet filter, members that were not ready count as ready
+//!   until their keepers say so again.
+//! - **Sharing a service's port.** While its members live, no program gets the host's port but one of the same user that
+//!   asks to share it (`SO_REUSEPORT`); while none lives, nobody holds it against other programs.
+//! - **Ports that clients use again.** A client behind the host that uses one source port for a service's stable address
+//!   and, within a minute, for its published port can meet the same member's memory of the first connection, if the
+//!   member closed it; its kernel then asks again after a second. So it is with every balancer that rewrites addresses.
+//! - **Many short connections.** The kernel remembers a closed connection for two minutes: beyond
+//!   `nf_conntrack_max` / 120 new ones a second for long it refuses. *Instead:* lower
+//!   `net.netfilter.nf_conntrack_tcp_timeout_time_wait`.
 //! - **Addresses after a crash.** What a killed keeper held is given back by the next engine that opens the root, not
 //!   before.
 //!
