@@ -98,7 +98,7 @@ impl State {
             return Some(Failure::NotHealthy { replica: known.id.clone(), finding: replica.finding.clone() });
         }
         let limit = milliseconds(guard.progress_deadline);
-        (self.clock - self.progressed >= limit).then_some(Failure::NoProgress)
+        (self.clock.saturating_sub(self.progressed) >= limit).then_some(Failure::NoProgress)
     }
 
     fn note_progress(&mut self, observed: &Observed) {
