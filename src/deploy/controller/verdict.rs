@@ -101,7 +101,7 @@ impl State {
         // Whoever holds the rollout up may know why.
         let finding = unavailable.next().and_then(|(_, replica)| replica.finding.clone());
         let limit = milliseconds(guard.progress_deadline);
-        (self.clock - self.progressed >= limit).then_some(Failure::NoProgress { finding })
+        (self.clock.saturating_sub(self.progressed) >= limit).then_some(Failure::NoProgress { finding })
     }
 
     fn note_progress(&mut self, observed: &Observed) {

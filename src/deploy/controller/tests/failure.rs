@@ -2,7 +2,7 @@
 
 use super::trace::Course;
 use super::{recreate, rolling};
-use crate::deploy::OnFailure;
+use crate::deploy::strategy::{Guard, OnFailure, Strategy};
 use std::time::Duration;
 
 #[test]
@@ -122,4 +122,30 @@ fn recreate_comes_back_the_same_way() {
         2.8s  * available r1/0, rolled back r2 to r1
         ",
     );
+}
+
+#[test]
+fn a_good_replica_that_gets_stuck_on_the_way_back_is_replaced() {
+    let mut course = Course::running(1, Strategy::Recreate(Guard::default().healthy_deadline(Duration::from_secs(20))));
+    course.unstartable.insert(2);
+    course.never_ready.insert(1);
+    course.want(2, 1);
+    course.run(2_000);
+    course.never_ready.clear();
+    course.run_until_settled();
+    course.assert_trace(
+        "
+        0.0s  route [] * leaving r1/0
+        0.1s  stop r1/0
+        0.6s  remove r1/0
+        0.7s  start r2/0
+        0.8s  start r1/0 * rolling back r2 to r1: no such image
+        20.9s  stop r1/0 * leaving r1/0
+        21.4s  remove r1/0
+        21.9s  start r1/0
+        22.9s  route [r1/0]
+        23.9s  * available r1/0, rolled back r2 to r1
+        ",
+    );
+    assert_eq!(course.state.goal.revision, 1);
 }
