@@ -9,7 +9,7 @@ mod world;
 
 use super::controller::model::{Action, Goal, Happening, Moment, Stage, State};
 use super::controller::next;
-use super::specification::{Guard, OnFailure, Rolling, Strategy};
+use super::strategy::{Guard, OnFailure, Rolling, Strategy};
 use oracle::{Broken, Oracle};
 use random::Random;
 use std::time::Duration;

@@ -4,7 +4,7 @@ use super::world::World;
 use crate::deploy::controller::model::{
     Action, Condition, Decision, Failure, Happening, Moment, Observed, Replica, RevisionNumber, Stage, State,
 };
-use crate::deploy::specification::{OnFailure, Strategy};
+use crate::deploy::{OnFailure, Strategy};
 use crate::value::ContainerId;
 use std::collections::{BTreeMap, BTreeSet};
 
