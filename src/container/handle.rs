@@ -180,12 +180,6 @@ impl Container {
         Ok(self.published()?.map_or(0, |published| published.restarts))
     }
 
-    /// The directory in which its keeper replaces the file `health` whenever one of the two changes: to be watched
-    /// (inotify) by whoever waits for a change.
-    pub(crate) fn published_in(&self) -> &Path {
-        self.directory.path()
-    }
-
     fn published(&self) -> Result<Option<Published>> {
         match Published::read(self.directory.path())? {
             None if !self.directory.path().exists() => Err(self.not_found()),
