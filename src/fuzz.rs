@@ -51,6 +51,11 @@ pub fn dockerfile(data: &[u8]) {
     crate::build::fuzz_dockerfile(data);
 }
 
+/// The kernel's answers over netlink: any bytes are read or refused.
+pub fn netlink(data: &[u8]) {
+    crate::network::read_as_everything(data);
+}
+
 /// Plans: any bytes are proved sound or refused, and a sound one can be listed.
 pub fn plan(data: &[u8]) {
     let Ok(verified) = crate::plan::verify(data) else { return };
@@ -64,4 +69,14 @@ pub fn plan(data: &[u8]) {
 /// Seccomp profiles: what compiles is a program that the kernel takes, on every architecture.
 pub fn seccomp(data: &[u8]) {
     crate::isolate::seccomp::fuzz(data);
+}
+
+/// Compose files: any text becomes a project that can be deployed, or problems with lines; within the budgets.
+pub fn compose(data: &[u8]) {
+    crate::compose::fuzz(data);
+}
+
+/// What stands in the values of Compose files and beside them: variables, words, environment files.
+pub fn compose_text(data: &[u8]) {
+    crate::compose::fuzz_text(data);
 }

@@ -67,6 +67,7 @@
 //! | opening a root directory; images by name | [`Engine`], [`EngineOptions`], [`ImageName`] |
 //! | building | [`Engine::build`], [`Engine::image_builder`], [`Image`], [`ImageConfig`] |
 //! | running | [`ContainerBuilder`], [`Output`], [`Container`] |
+//! | whole applications from Compose files | [`compose`] |
 //! | named volumes and their snapshots | [`Engine::volume`], [`Volume`] |
 //! | limits and statistics | [`cgroup`] |
 //! | watching | [`Container::logs`], [`Engine::logs`], [`DeploymentStats`], [`TimeShares`], [`metrics`] |
@@ -123,9 +124,9 @@ pub use container::{
     HealthState, HealthTest, LogLine, LogOptions, Logs, MergedLine, MergedLogs, Output, Restart, RestartCondition,
 };
 pub use deploy::{
-    Autoscale, Deployed, Deployment, DeploymentStage, DeploymentStats, DeploymentStatus, DeploymentTotals, Guard,
-    HistoryEntry, OnFailure, Outcome, Rates, ReplicaStats, ReplicaStatus, Request, RevisionInfo, Rolling, Rollout,
-    RolloutEvent, RolloutFailure, Stalls, Strategy, Supervisor, TimeShares, metrics,
+    Admission, Amounts, Autoscale, Deployed, Deployment, DeploymentStage, DeploymentStats, DeploymentStatus,
+    DeploymentTotals, Guard, HistoryEntry, Holder, OnFailure, Outcome, Rates, ReplicaStats, ReplicaStatus, Request,
+    RevisionInfo, Rolling, Rollout, RolloutEvent, RolloutFailure, Stalls, Strategy, Supervisor, TimeShares, metrics,
 };
 pub use engine::{Collected, Engine, EngineOptions, ImageName};
 pub use error::{Error, ErrorKind, Result};

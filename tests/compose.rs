@@ -196,3 +196,56 @@ fn an_image_is_built_where_it_is_missing() {
         down(engine, &project);
     });
 }
+
+/// Two projects with the same file but for its name.
+fn with_a_web_server(name: &str, directory: &Path) -> Project {
+    let text = format!(
+        r#"
+name: {name}
+services:
+  web:
+    image: test/busybox
+    command: ["/bin/busybox", "sh", "-c", "echo {name} > /index.html; exec /bin/busybox httpd -f -p 8000"]
+    expose: [8000]
+    networks: [front]
+    deploy: {{replicas: 2}}
+    healthcheck: {{test: ["CMD", "/bin/busybox", "wget", "-qO", "/dev/null", "http://127.0.0.1:8000/"], interval: 1s}}
+  near:
+    image: test/busybox
+    command: ["/bin/busybox", "wget", "-qO-", "http://web:8000/"]
+    networks: [front, back]
+    depends_on: {{web: {{condition: service_healthy}}}}
+    restart: "no"
+  far:
+    image: test/busybox
+    command: ["/bin/busybox", "sh", "-c", "/bin/busybox wget -T 2 -qO- http://web:8000/ 2>/dev/null || echo unreachable"]
+    networks: [back]
+    depends_on: [web]
+    restart: "no"
+networks: {{front: , back: }}
+"#
+    );
+    project(&text, directory)
+}
+
+#[test]
+fn services_find_each_other_by_name_in_their_own_project_and_networks() {
+    on_a_host(|engine, directory| {
+        engine.image_builder().from_host(["/bin/busybox"]).unwrap().tag("test/busybox").commit().unwrap();
+        let projects = ["one", "two"].map(|name| with_a_web_server(name, directory));
+        for project in &projects {
+            up(engine, project);
+        }
+        for project in &projects {
+            for (service, expected) in [("near", project.name()), ("far", "unreachable")] {
+                engine.find_container(&format!("{}-{service}-1", project.name())).unwrap().wait().unwrap();
+                let lines: Vec<String> =
+                    compose::logs(engine, project, [service]).map(|line| line.unwrap().to_string()).collect();
+                assert_eq!(lines, [format!("{service}-1 | {expected}")]);
+            }
+        }
+        compose::down(engine, &projects[0]).run().unwrap();
+        assert!(engine.deployment("one-web").is_err() && engine.deployment("two-web").is_ok());
+        down(engine, &projects[1]);
+    });
+}

@@ -5,8 +5,8 @@ mod namespace;
 
 use coracle::cgroup::Limits;
 use coracle::{
-    Deployment, DeploymentStage, Engine, EngineOptions, ErrorKind, Guard, Health, Memory, Outcome, Restart, Rolling,
-    RolloutEvent, RolloutFailure, Strategy,
+    Deployment, DeploymentStage, Engine, EngineOptions, ErrorKind, Guard, Health, Memory, Outcome, Request, Restart,
+    Rolling, RolloutEvent, RolloutFailure, Strategy,
 };
 use namespace::in_network_namespace;
 use std::path::Path;
@@ -246,6 +246,28 @@ fn what_makes_no_sense_is_named_all_at_once() {
         assert!(error.to_string().contains("needs the strategy Recreate"), "{error}");
         assert!(engine.deployments().unwrap().is_empty());
         assert_eq!(engine.deployment("worker").unwrap_err().to_string(), "there is no deployment worker");
+    });
+}
+
+#[test]
+fn replicas_that_do_not_fit_are_refused_with_who_holds_what() {
+    on_a_host(|engine, _| {
+        let small = Limits::new().memory(Memory::mib(64)).pids(16);
+        live(engine, idle("worker").replicas(2).limits(small));
+        let greedy = idle("greedy").replicas(2).request(Request::new().memory(Memory::gib(1 << 20)));
+        let error = engine.deploy(greedy).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ResourceExhausted);
+        let text = error.to_string();
+        assert!(text.starts_with("deploying greedy: greedy x3 does not fit: "), "{text}");
+        assert!(text.contains("worker x3: 0 cpus, 192.0 MiB memory, 48 pids"), "{text}");
+        assert_eq!(text.lines().count(), 1);
+        assert_eq!(engine.deployment("greedy").unwrap_err().kind(), ErrorKind::NotFound);
+        let worker = engine.deployment("worker").unwrap();
+        let error = worker.scale(1000).unwrap_err();
+        assert!(error.to_string().contains("worker x1001 does not fit"), "{error}");
+        let table = engine.admission().unwrap().to_string();
+        assert!(table.contains("worker x3") && table.contains("free"), "{table}");
+        worker.remove().unwrap();
     });
 }
 

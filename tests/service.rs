@@ -134,8 +134,11 @@ fn a_health_check_on_a_port_nobody_listens_on_is_told_as_such() {
         let Outcome::RolledBack { failed: 2, to: 1, because } = engine.deploy(deaf).unwrap().finish().unwrap() else {
             panic!("it must be rolled back")
         };
-        assert_eq!(because.to_string(), "a replica was not available in time: health check: connection refused");
-        let RolloutFailure::NotHealthy { .. } = because else { panic!("{because:?}") };
+        assert_eq!(
+            because.to_string(),
+            "no further replica became available in time: health check: connection refused"
+        );
+        let RolloutFailure::NoProgress { .. } = because else { panic!("{because:?}") };
         engine.deployment("web").unwrap().remove().unwrap();
     });
 }

@@ -172,11 +172,6 @@ impl<'file> Fields<'file> {
         Some(self.cursor.below(key, node))
     }
 
-    /// The map itself.
-    pub(super) fn cursor(&self) -> &Cursor<'file> {
-        &self.cursor
-    }
-
     /// The text of `key`.
     pub(super) fn text(&self, key: &str) -> Option<String> {
         self.get(key)?.text().map(str::to_owned)

@@ -148,6 +148,19 @@ impl Update {
     }
 }
 
+/// Gives a replica the time that its health check may take to say something, where that is longer than the default.
+pub(super) fn patient(rolling: Rolling, health: &ServiceHealth) -> Rolling {
+    let checks = match health {
+        ServiceHealth::Own(Health { interval, timeout, start_period, retries, .. }) => {
+            interval.saturating_add(*timeout).saturating_mul(*retries).saturating_add(*start_period)
+        }
+        _ => Duration::ZERO,
+    };
+    let needed = checks.saturating_add(rolling.guard.minimum_healthy_time).saturating_add(Duration::from_secs(60));
+    let (healthy, progress) = (rolling.guard.healthy_deadline, rolling.guard.progress_deadline);
+    rolling.healthy_deadline(healthy.max(needed)).progress_deadline(progress.max(needed.saturating_mul(2)))
+}
+
 /// A rollback goes as an update does: a block that says otherwise cannot be carried out.
 fn same_as(cursor: &Cursor<'_>, rollback: &Update, update: Option<&Update>) {
     let update = update.cloned().unwrap_or_default();

@@ -8,21 +8,34 @@ use std::ops::RangeInclusive;
 
 /// The most ports that a range may have.
 const LONGEST_RANGE: u16 = 1000;
+/// The most ports that a service may have.
+const MOST_PORTS: usize = 1000;
 
 /// All published ports of a service.
 pub(super) fn published(ports: &Cursor<'_>) -> Vec<PublishedPort> {
-    ports.list().iter().flat_map(|port| if port.is_map() { long(port) } else { short(port) }).collect()
+    collect(ports, |port| if port.is_map() { long(port) } else { short(port) })
 }
 
 /// All ports that others of the project may use.
 pub(super) fn exposed(ports: &Cursor<'_>) -> Vec<Port> {
-    let one = |port: &Cursor<'_>| {
-        port.parsed(|text| {
-            let (range, protocol) = with_protocol(text)?;
-            Ok::<_, String>(range_of(range)?.map(|number| Port { number, protocol }).collect::<Vec<Port>>())
-        })
+    let one = |text: &str| {
+        let (range, protocol) = with_protocol(text)?;
+        Ok::<_, String>(range_of(range)?.map(|number| Port { number, protocol }).collect::<Vec<Port>>())
     };
-    ports.list().iter().filter_map(one).flatten().collect()
+    collect(ports, |port| port.parsed(one).unwrap_or_default())
+}
+
+/// What `read` makes of each, within the budget.
+fn collect<'file, T>(ports: &Cursor<'file>, read: impl Fn(&Cursor<'file>) -> Vec<T>) -> Vec<T> {
+    let mut all = Vec::new();
+    for port in ports.list() {
+        all.extend(read(&port));
+        if all.len() > MOST_PORTS {
+            ports.wrong(format!("more than {MOST_PORTS} ports"));
+            break;
+        }
+    }
+    all
 }
 
 fn short(port: &Cursor<'_>) -> Vec<PublishedPort> {

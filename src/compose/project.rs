@@ -14,10 +14,20 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The names under which a Compose file is found in a directory, the preferred one first.
 const FILE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
+
+/// The most services of a project.
+const MOST_SERVICES: usize = 500;
+
+/// The most problems that one error names.
+const MOST_PROBLEMS: usize = 50;
+
+/// How many bytes the values of a file may have with their variables replaced.
+const MOST_REPLACED: usize = 16 << 20;
 
 /// The longest name of a deployment: there is room for a revision and a place in its containers' names.
 const LONGEST_NAME: usize = 40;
@@ -115,11 +125,15 @@ impl Project {
     }
 }
 
-/// Reads a text file within a budget.
+/// Reads a text file within a budget; a pipe that nobody writes to is not waited for.
 pub(super) fn read_text(path: &Path, most: u64) -> Result<String> {
     let operation = || format!("read {}", path.display());
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).during(operation)?;
+    if !file.metadata().during(operation)?.is_file() {
+        return Err(Error::invalid(format!("{} is not a file", path.display())));
+    }
     let mut text = String::new();
-    File::open(path).during(operation)?.take(most + 1).read_to_string(&mut text).during(operation)?;
+    file.take(most + 1).read_to_string(&mut text).during(operation)?;
     match text.len() as u64 > most {
         true => Err(Error::new(ErrorKind::LimitExceeded, format!("{} is larger than {most} bytes", path.display()))),
         false => Ok(text),
@@ -138,8 +152,15 @@ fn find(path: &Path) -> Result<PathBuf> {
 fn error_of(file: &str, mut problems: Vec<Problem>) -> Error {
     problems.sort();
     problems.dedup();
-    let lines: Vec<String> =
-        problems.iter().map(|problem| format!("{file}:{}: {}", problem.line, problem.message)).collect();
+    let more = problems.len().saturating_sub(MOST_PROBLEMS);
+    let mut lines: Vec<String> = problems
+        .iter()
+        .take(MOST_PROBLEMS)
+        .map(|problem| format!("{file}:{}: {}", problem.line, problem.message))
+        .collect();
+    if more > 0 {
+        lines.push(format!("and {more} more problems"));
+    }
     Error::invalid(lines.join("; "))
 }
 
@@ -162,7 +183,8 @@ pub(super) fn read(
         "COMPOSE_PROJECT_NAME" => Some(name.clone()),
         variable => environment.get(variable).cloned(),
     };
-    replace_variables(&mut root, &mut Vec::new(), &lookup, &mut problems);
+    let mut replacement = Replacement { lookup: &lookup, problems: &mut problems, path: Vec::new(), length: 0 };
+    replacement.replace(&mut root);
     let problems = RefCell::new(problems);
     let around = Surroundings { project: &name, directory, lookup: &lookup };
     let project = read_tree(&Cursor::new(&root, &problems), &around);
@@ -193,7 +215,11 @@ fn read_tree(root: &Cursor<'_>, around: &Surroundings<'_>) -> Project {
         .into_iter()
         .map(|(key, volume)| (key.clone(), read_volume(&key, &volume, around)))
         .collect();
-    let services = named(&fields, "service", "services");
+    let mut services = named(&fields, "service", "services");
+    if services.len() > MOST_SERVICES {
+        root.wrong(format!("more than {MOST_SERVICES} services"));
+        services.truncate(MOST_SERVICES);
+    }
     if services.is_empty() {
         root.wrong("there is no service");
     }
@@ -351,32 +377,47 @@ fn is_name_character(character: char) -> bool {
 }
 
 /// Replaces the variables in every value; extensions at the top, which nothing but aliases uses, are left alone.
-fn replace_variables(
-    node: &mut Node,
-    path: &mut Vec<String>,
-    lookup: &dyn Fn(&str) -> Option<String>,
-    problems: &mut Vec<Problem>,
-) {
-    match &mut node.value {
-        Value::Null => {}
-        Value::Scalar { text, .. } => match interpolate(text, lookup) {
-            Ok(replaced) => *text = replaced,
-            Err(message) => {
-                problems.push(Problem { line: node.line, message: format!("{}{message}", place_of(path)) });
-                text.clear();
-            }
-        },
-        Value::List(list) => list.iter_mut().for_each(|node| replace_variables(node, path, lookup, problems)),
-        Value::Map(entries) => {
-            for (key, node) in entries {
-                if path.is_empty() && key.text.starts_with("x-") {
-                    continue;
+struct Replacement<'read> {
+    lookup: &'read dyn Fn(&str) -> Option<String>,
+    problems: &'read mut Vec<Problem>,
+    path: Vec<String>,
+    /// Of all that was replaced.
+    length: usize,
+}
+
+impl Replacement<'_> {
+    fn replace(&mut self, node: &mut Node) {
+        match &mut node.value {
+            Value::Null => {}
+            Value::Scalar { text, .. } => match self.replaced(text) {
+                Ok(replaced) => *text = replaced,
+                Err(message) => {
+                    let message = format!("{}{message}", place_of(&self.path));
+                    self.problems.push(Problem { line: node.line, message });
+                    text.clear();
                 }
-                path.push(key.text.clone());
-                replace_variables(node, path, lookup, problems);
-                path.pop();
+            },
+            Value::List(list) => list.iter_mut().for_each(|node| self.replace(node)),
+            Value::Map(entries) => {
+                for (key, node) in entries {
+                    if self.path.is_empty() && key.text.starts_with("x-") {
+                        continue;
+                    }
+                    self.path.push(key.text.clone());
+                    self.replace(node);
+                    self.path.pop();
+                }
             }
         }
+    }
+
+    fn replaced(&mut self, text: &str) -> Result<String, String> {
+        if self.length > MOST_REPLACED {
+            return Err(format!("the file is larger than {MOST_REPLACED} bytes with its variables replaced"));
+        }
+        let replaced = interpolate(text, self.lookup)?;
+        self.length += replaced.len();
+        Ok(replaced)
     }
 }
 

@@ -1,12 +1,12 @@
 //! Reading one service of a file.
 
 use super::cursor::{Cursor, Fields};
-use super::policy::{Policy, health, policy};
+use super::policy::{Policy, health, patient, policy};
 use super::service::{Condition, Service, ServiceBuild, ServiceHealth, ServiceMount};
 use super::{dotenv, mount, port, words};
 use crate::container::Restart;
 use crate::value::EnvVar;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -114,6 +114,9 @@ const UNSUPPORTED: [&str; 68] = [
     "net",
 ];
 
+/// The most environment files of one service.
+const MOST_FILES: usize = 32;
+
 /// Where a project is and what is known of its surroundings.
 pub(super) struct Surroundings<'file> {
     pub(super) project: &'file str,
@@ -145,6 +148,7 @@ pub(super) fn service<'file>(
     let known: Vec<&str> = KEYS.into_iter().chain(STOP_KEYS).collect();
     let fields = service.fields(&known, &UNSUPPORTED);
     let Policy { replicas, limits, request, rolling, restart } = policy(&fields);
+    let health = fields.get("healthcheck").map_or(ServiceHealth::Image, |check| health(&check));
     let container_name = fields.get("container_name");
     if let Some(container_name) = &container_name
         && replicas != 1
@@ -160,6 +164,7 @@ pub(super) fn service<'file>(
     let mounts = read_mounts(&fields, around.directory, &mut mentions);
     let networks = networks(&fields, &mut mentions);
     let depends_on = depends_on(&fields, &mut mentions);
+    let rollout = patient(rolling, &health).into();
     let service = Service {
         name: name.to_owned(),
         full_name: container_name.and_then(|name| name.text().map(str::to_owned)).unwrap_or_default(),
@@ -179,11 +184,11 @@ pub(super) fn service<'file>(
         mounts,
         networks,
         depends_on,
-        health: fields.get("healthcheck").map_or(ServiceHealth::Image, |check| health(&check)),
+        health,
         replicas,
         limits,
         request,
-        rollout: rolling.into(),
+        rollout,
         once: restart == Some(Restart::never()),
         restart: restart.unwrap_or(Restart::always()),
         stop_grace: fields
@@ -251,8 +256,14 @@ fn command(command: &Cursor<'_>) -> Option<Vec<String>> {
 /// Files first, then `environment`, which wins.
 fn environment(fields: &Fields<'_>, around: &Surroundings<'_>) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
-    for file in fields.get("env_file").map(|files| files.text_or_texts()).unwrap_or_default() {
-        all.extend(env_file(&file, around));
+    for (index, file) in
+        fields.get("env_file").map(|files| files.text_or_texts()).unwrap_or_default().iter().enumerate()
+    {
+        if index >= MOST_FILES {
+            file.wrong(format!("more than {MOST_FILES} files"));
+            break;
+        }
+        all.extend(env_file(file, around));
     }
     if let Some(environment) = fields.get("environment") {
         all.extend(pairs(&environment, around));
@@ -361,9 +372,9 @@ fn read_mounts<'file>(
 ) -> Vec<ServiceMount> {
     let mut all = fields.get("volumes").map(|volumes| mount::mounts(&volumes, directory)).unwrap_or_default();
     all.extend(fields.get("tmpfs").map(|tmpfs| mount::tmpfs(&tmpfs)).unwrap_or_default());
-    let mut mounts: Vec<ServiceMount> = Vec::new();
+    let (mut mounts, mut targets) = (Vec::new(), BTreeSet::new());
     for (mount, cursor) in all {
-        if mounts.iter().any(|other| other.target() == mount.target()) {
+        if !targets.insert(mount.target().to_owned()) {
             cursor.wrong(format!("{} is the target of two mounts", mount.target().display()));
         }
         if let ServiceMount::Volume { volume, .. } = &mount {
@@ -402,9 +413,9 @@ fn networks<'file>(fields: &Fields<'file>, mentions: &mut Vec<Mention<'file>>) -
     if named.is_empty() {
         networks.wrong("names no network; leave the key out for the project's own");
     }
-    let mut names = Vec::new();
+    let (mut names, mut known) = (Vec::new(), BTreeSet::new());
     for (name, cursor) in named {
-        if names.contains(&name) {
+        if !known.insert(name.clone()) {
             cursor.wrong(format!("network {name} is named twice"));
         }
         names.push(name.clone());

@@ -78,7 +78,7 @@ struct Open {
 
 enum Content {
     List(Vec<Node>),
-    Map { entries: Vec<(Key, Node)>, merged: Vec<Node>, key: Option<Key> },
+    Map { entries: Vec<(Key, Node)>, lines: HashMap<String, usize>, merged: Vec<Node>, key: Option<Key> },
 }
 
 struct Loader<'problems> {
@@ -112,7 +112,11 @@ impl Loader<'_> {
             }
             Event::MappingStart(anchor, tag) => {
                 self.refuse_tag(tag, line);
-                self.begin(line, anchor, Content::Map { entries: Vec::new(), merged: Vec::new(), key: None })
+                self.begin(
+                    line,
+                    anchor,
+                    Content::Map { entries: Vec::new(), lines: HashMap::new(), merged: Vec::new(), key: None },
+                )
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             Event::Alias(anchor) => self.alias(anchor, line),
@@ -136,9 +140,9 @@ impl Loader<'_> {
         let Some(Open { line, anchor, nodes, depth, content }) = self.open.pop() else { return Ok(()) };
         let value = match content {
             Content::List(list) => Value::List(list),
-            Content::Map { mut entries, merged, .. } => {
+            Content::Map { mut entries, mut lines, merged, .. } => {
                 for source in merged {
-                    self.merge(&mut entries, source);
+                    self.merge(&mut entries, &mut lines, source);
                 }
                 Value::Map(entries)
             }
@@ -175,15 +179,18 @@ impl Loader<'_> {
         open.depth = open.depth.max(depth + 1);
         match &mut open.content {
             Content::List(list) => list.push(node),
-            Content::Map { entries, merged, key } => match key.take() {
+            Content::Map { entries, lines, merged, key } => match key.take() {
                 None => *key = Some(key_of(node)?),
                 Some(key) if key.text == "<<" => merged.push(Node { line: key.line, ..node }),
-                Some(key) => match entries.iter().find(|(other, _)| other.text == key.text) {
-                    Some((first, _)) => {
-                        let message = format!("{:?} is there twice; first in line {}", key.text, first.line);
+                Some(key) => match lines.get(&key.text) {
+                    Some(first) => {
+                        let message = format!("{:?} is there twice; first in line {first}", key.text);
                         self.problems.push(problem(key.line, message));
                     }
-                    None => entries.push((key, node)),
+                    None => {
+                        lines.insert(key.text.clone(), key.line);
+                        entries.push((key, node));
+                    }
                 },
             },
         }
@@ -199,17 +206,18 @@ impl Loader<'_> {
     }
 
     /// The merge key: a map, or a list of maps of which an earlier one wins. What is written out wins over all.
-    fn merge(&mut self, entries: &mut Vec<(Key, Node)>, source: Node) {
+    fn merge(&mut self, entries: &mut Vec<(Key, Node)>, lines: &mut HashMap<String, usize>, source: Node) {
         match source.value {
             Value::Map(more) => {
                 for (key, node) in more {
-                    if entries.iter().all(|(there, _)| there.text != key.text) {
+                    if !lines.contains_key(&key.text) {
+                        lines.insert(key.text.clone(), key.line);
                         entries.push((key, node));
                     }
                 }
             }
             Value::List(list) if list.iter().all(|node| matches!(node.value, Value::Map(_))) => {
-                list.into_iter().for_each(|node| self.merge(entries, node));
+                list.into_iter().for_each(|node| self.merge(entries, lines, node));
             }
             _ => self.problems.push(problem(source.line, "<<: is not a map or a list of maps")),
         }

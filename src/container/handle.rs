@@ -10,7 +10,7 @@ use super::log::Logs;
 use super::published::Published;
 use super::services::Services;
 use super::specification::{ReplicaOf, Specification};
-use crate::cgroup::{Cgroup, CpuStats, IoStats, MemoryStats, PidsStats, Pressure, ProcessorWait};
+use crate::cgroup::{Cgroup, CpuStats, IoStats, Limits, MemoryStats, PidsStats, Pressure, ProcessorWait};
 use crate::error::{Context, During};
 use crate::kernel::PidFd;
 use crate::network::{NetworkStats, PublishedPort};
@@ -393,6 +393,11 @@ impl Container {
     /// What it is a replica of.
     pub(crate) fn replica_of(&self) -> Option<&ReplicaOf> {
         self.specification.replica.as_ref()
+    }
+
+    /// What it may use.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.specification.limits
     }
 
     /// Where it is on disk.

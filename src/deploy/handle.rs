@@ -5,14 +5,15 @@ use super::event::{HistoryEntry, Outcome, RolloutEvent};
 use super::record::{self, Directory, Record};
 use super::rollout::Rollout;
 use super::runner::Runner;
+use super::scaling::Fed;
 use super::specification::Deployment;
 use super::status::{DeploymentStatus, RevisionInfo};
 use super::watch::{DeploymentStats, ReplicaStats};
-use super::{admission, balancing, check, clock, status};
+use super::{balancing, check, clock, ledger, status};
 use crate::container::{Container, MergedLogs, Services};
 use crate::error::Context;
 use crate::store::StoredImage;
-use crate::value::{Name, Reference};
+use crate::value::{Name, Reference, Timestamp};
 use crate::{Error, ErrorKind, Result};
 use std::fs::File;
 use std::sync::Arc;
@@ -60,7 +61,7 @@ fn accept(
     image: StoredImage,
 ) -> Result<Rollout> {
     let (name, reference) = (directory.name(), image.reference);
-    admission::admit(services, &deployment)?;
+    ledger::admit(services, &deployment)?;
     if record.as_ref().is_some_and(|record| record.state.stage == Stage::Removing) {
         return Err(Error::new(ErrorKind::InUse, "it is being removed").hint("remove() it to the end first"));
     }
@@ -275,8 +276,28 @@ impl Deployed {
         let runner = self.runner(Duration::from_secs(2))?;
         let deployment = Deployment { replicas, ..self.deployment()? };
         check::check(&deployment)?;
-        admission::admit(&self.services, &deployment)?;
+        ledger::admit(&self.services, &deployment)?;
         rescale(runner, replicas)
+    }
+
+    /// Tells the autoscaler the value of a metric, for all replicas together. It counts for a minute, or for four times the
+    /// interval of [`Autoscale::every`](crate::Autoscale::every) where that is longer.
+    ///
+    /// # Errors
+    /// `NotFound` where the deployment does not scale by such a metric, `InvalidInput` for what is not a number from 0 up.
+    pub fn feed(&self, metric: &str, value: f64) -> Result<()> {
+        let goal = self.record()?.state.goal.revision;
+        let autoscale = self.directory.revision(goal)?.deployment.autoscale;
+        let names: Vec<String> = autoscale.into_iter().flat_map(|it| it.metrics).map(|(name, _)| name).collect();
+        let index = names.iter().position(|name| name == metric).ok_or_else(|| {
+            let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            Error::new(ErrorKind::NotFound, format!("deployment {} does not scale by metric {metric:?}", self.name()))
+                .hint(format!("its metrics are: {known}"))
+        })?;
+        if !value.is_finite() || value < 0.0 {
+            return Err(Error::invalid(format!("metric {metric}: {value} is not a number from 0 up")));
+        }
+        self.directory.feed(index, &Fed { name: metric.to_owned(), value, time: Timestamp::now() })
     }
 
     /// Lets connections finish, stops every replica and removes all there is of the deployment.

@@ -5,12 +5,15 @@
 //!   lock              locked by whoever changes it
 //!   deployment.json   the goal, the controller's state, the history; replaced as one whole
 //!   revisions/<n>     what revision n is; written before anything leads to it
+//!   fed-<i>           the last value of the metric number i that a caller feeds
 //! ```
 //!
 //! A directory without `deployment.json` is one that was never finished; the next change takes it over.
 
+use super::autoscale::Scaler;
 use super::controller::model::{RevisionNumber, State};
 use super::event::HistoryEntry;
+use super::scaling::Fed;
 use super::specification::Deployment;
 use crate::container::Services;
 use crate::error::During;
@@ -65,6 +68,9 @@ pub(crate) struct Record {
     /// revision.
     #[serde(default)]
     pub(crate) bring_back: Option<RevisionNumber>,
+    /// What was recommended lately.
+    #[serde(default)]
+    pub(crate) scaler: Scaler,
     #[serde(default)]
     pub(crate) history: Vec<HistoryEntry>,
 }
@@ -93,6 +99,7 @@ impl Record {
             routed: Vec::new(),
             kept_before: Vec::new(),
             bring_back: None,
+            scaler: Scaler::default(),
             history: Vec::new(),
         }
     }
@@ -241,6 +248,16 @@ impl Directory {
             _ => {}
         }
         self.services.store.pins().release(&self.pin(number)?).map(drop)
+    }
+
+    /// Number `index` of those that are fed, as it was fed last.
+    pub(crate) fn fed(&self, index: usize) -> Result<Option<Fed>> {
+        self.read(&format!("fed-{index}"))
+    }
+
+    /// Writes number `index` of those that are fed down.
+    pub(crate) fn feed(&self, index: usize, fed: &Fed) -> Result<()> {
+        self.replace(&format!("fed-{index}"), fed)
     }
 
     /// Removes it with all that is on record; its lock must be held.

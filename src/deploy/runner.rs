@@ -1,5 +1,6 @@
 //! Observes a deployment, asks the controller, and does what it says.
 
+use super::autoscale::Autoscale;
 use super::clock;
 use super::controller::{
     model::{Action, Condition, Decision, Happening, Observed, Replica, RevisionNumber, Stage},
@@ -7,6 +8,7 @@ use super::controller::{
 };
 use super::event::RolloutEvent;
 use super::record::{Directory, REVISIONS, Record, Revision};
+use super::scaling::Fed;
 use super::specification::DeploymentMount;
 use super::{balancing, replica, stop};
 use crate::container::{self, Container, ContainerState, HealthState, ReplicaOf, Services};
@@ -86,6 +88,15 @@ impl Runner {
         self.revisions
             .get(&number)
             .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no revision {number}")))
+    }
+
+    /// What was fed for the metrics of `autoscale`.
+    pub(crate) fn fed(&self, autoscale: &Autoscale) -> Result<Vec<Fed>> {
+        let mut all = Vec::new();
+        for (index, (name, _)) in autoscale.metrics.iter().enumerate() {
+            all.extend(self.directory.fed(index)?.filter(|fed| fed.name == *name));
+        }
+        Ok(all)
     }
 
     /// The containers of its replicas, by id.

@@ -4,12 +4,10 @@
 //!
 //! - **Deployments, Compose, Kubernetes.** No replicas, rollouts, autoscaling or load balancing; one container at a time.
 //!   *Instead:* keep your own list and use [`Engine::containers`](crate::Engine::containers).
-//! - **Restarts and health checks.** The keeper records an end and does not start again; a `HEALTHCHECK` of an image is
-//!   kept in its configuration and not run. *Instead:* a thread in [`Container::wait`](crate::Container::wait).
 //! - **Commands in running containers (`exec`), attaching, copying files in and out.** *Instead:* bind a directory.
 //! - **Terminals.** Standard input is the null device, the others are pipes.
-//! - **Named volumes.** *Instead:* [`bind`](crate::ContainerBuilder::bind) a directory. A `VOLUME` of an image has no
-//!   effect at run time: what is written there goes with the container.
+//! - **Volumes that images declare.** A `VOLUME` of an image has no effect at run time: what is written there goes with
+//!   the container. *Instead:* mount a volume there.
 //! - **Starting an ended container again.** Make a new one; files to keep belong on a bind.
 //! - **An OCI runtime command, hooks, checkpoints.** The crate is not a replacement for `runc` below another engine.
 //! - **AppArmor and SELinux labels.** The host's own policy applies to the container as to your process. On a host with
@@ -29,10 +27,24 @@
 //! - **No bridge for ordinary users.** They have [`Network::None`](crate::Network::None) and
 //!   [`Network::Host`](crate::Network::Host).
 //! - **Other firewalls.** A rule of another program that drops forwarded packets (Docker's, firewalld's, ufw's) drops
-//!   those of this bridge too: in nftables one chain's acceptance does not bind another's. *Instead:* allow the bridge
-//!   there.
+//!   those of containers too: in nftables one chain's acceptance does not bind another's. *Instead:* allow the interfaces
+//!   whose names begin with `crcl` there.
 //! - **The host's switch.** The first container on a bridge switches `net.ipv4.ip_forward` on.
-//! - **Names.** Containers do not find each other by name.
+//! - **Names.** Containers find services by name, in `/etc/hosts`; not each other, and a program that reads the file once
+//!   does not see a service that comes later.
+//! - **No broadcast, no multicast** between containers: each is alone on its cable.
+//! - **A second for a dead member.** Until the members of a service are changed, a connection that is led to a dead one
+//!   is asked for again by the client's kernel after a second, and again after two more if that finds a dead one too.
+//! - **Readiness after a flush.** If another program flushes the packet filter, members that were not ready count as ready
+//!   until their keepers say so again.
+//! - **Sharing a service's port.** While its members live, no program gets the host's port but one of the same user that
+//!   asks to share it (`SO_REUSEPORT`); while none lives, nobody holds it against other programs.
+//! - **Ports that clients use again.** A client behind the host that uses one source port for a service's stable address
+//!   and, within a minute, for its published port can meet the same member's memory of the first connection, if the
+//!   member closed it; its kernel then asks again after a second. So it is with every balancer that rewrites addresses.
+//! - **Many short connections.** The kernel remembers a closed connection for two minutes: beyond
+//!   `nf_conntrack_max` / 120 new ones a second for long it refuses. *Instead:* lower
+//!   `net.netfilter.nf_conntrack_tcp_timeout_time_wait`.
 //! - **Addresses after a crash.** What a killed keeper held is given back by the next engine that opens the root, not
 //!   before.
 //!
@@ -59,6 +71,36 @@
 //!   their owners, and device files in layers are passed over. Ranges of further ids (`newuidmap`) are not used.
 //! - **Hosts whose root is an initramfs** cannot start containers: the kernel does not let go of that root.
 //! - **Inside another container** a fresh `/proc` may be refused, where the outer one masks its own. The error says so.
+//!
+//! - **A keeper that was killed starts nothing again,** and after a reboot nothing is started by itself. *Instead:* look
+//!   for ended containers when your program starts.
+//! - **Health checks without HTTPS, names, headers or bodies.** An HTTP check is one `GET` of HTTP/1.1 in the clear to an
+//!   IPv4 address. *Instead:* a command.
+//! - **Checks by a command need to join.** For root that takes `CAP_SYS_PTRACE`, for an ordinary user whose containers have
+//!   an init a kernel with `CONFIG_PROC_CHILDREN`; where it is missing the check fails and says so.
+//! - **Docker's `StartInterval` of an image** is not used; see [`Health::every`](crate::Health::every).
+//! - **Half-open services.** Who accepts connections and never answers passes a TCP check.
+//! - **Processes that leave a check behind** (a new session) stay until the container ends, and count as its own.
+//! - **What is written over a restart.** Standard output of two runs goes to one log, in which nothing but the time
+//!   separates them; [`ContainerExit`](crate::ContainerExit) tells of the last run alone.
+//! - **A container that is started again** finds binds, devices and layers at the paths they had; a plan is not made anew.
+//! # Volumes
+//!
+//! - **Snapshots are taken while nobody writes.** A volume that a running container mounts, even read-only, is neither
+//!   copied nor restored: that is an error. *Instead:* stop the container first.
+//! - **A copy costs its size** where the file system cannot share blocks (ext4, tmpfs); btrfs and xfs can.
+//! - **Hard links in images.** What an empty volume takes over from an image are files of their own, also where the image
+//!   has several names for one; devices and pipes of the image are left out. An empty volume that a running container
+//!   mounts takes nothing over.
+//! - **Paths longer than 4,095 bytes** in a volume make its snapshot an error. Sockets are left out of it.
+//! - **No limit of size.** A volume may fill the file system of the root. *Instead:* a file system of its own, or a quota.
+//!
+//! # Compose
+//!
+//! - What of a file is not carried out is an error; [`manual::compose`](super::compose) lists it. Among it: `secrets`,
+//!   `configs`, `profiles`, `extends`, `include`, capabilities, devices, `network_mode`, aliases.
+//! - Services come up one after the other, also those that do not depend on each other.
+//! - A service is reached by the others on the ports that the file or the image names, no others.
 //!
 //! # Images and builds
 //!

@@ -106,9 +106,9 @@ impl Checks {
     }
 
     /// A child of the keeper has ended.
-    pub(crate) fn child_ended(&mut self, zombie: Zombie) {
+    pub(crate) fn child_ended(&mut self, zombie: Zombie, last: u32) {
         if let Check::Command(command) = &mut self.check
-            && let Some(outcome) = command.child_ended(zombie)
+            && let Some(outcome) = command.child_ended(zombie, last)
         {
             self.outcome = Some(outcome);
         }

@@ -169,7 +169,7 @@ fn many_mount_and_remove_at_once() {
                 // As another process would: with a store and locks of its own.
                 let volume = volume(scratch.path());
                 let store = Store::open(&scratch.path().join("root"), &scratch.path().join("run")).unwrap();
-                let view = crate::store::MergedView::new(&[layer.clone()], None);
+                let view = crate::store::MergedView::new(std::slice::from_ref(&layer), None);
                 for _ in 0..30 {
                     let held = mount(&store, volume.name(), &view, Path::new("/data")).unwrap();
                     assert_eq!(fs::read_to_string(held.path.join("file")).unwrap(), "content");

@@ -1,7 +1,7 @@
 //! What is wrong with a strategy.
 
 use super::milliseconds;
-use crate::deploy::specification::Strategy;
+use crate::deploy::Strategy;
 
 impl Strategy {
     /// Everything that is wrong with it, each a line that begins with the field; nothing if it can be followed.
@@ -37,7 +37,7 @@ impl Strategy {
 
 #[cfg(test)]
 mod tests {
-    use crate::deploy::specification::{Guard, Rolling, Strategy};
+    use crate::deploy::{Guard, Rolling, Strategy};
     use std::time::Duration;
 
     #[test]

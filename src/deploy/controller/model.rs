@@ -2,7 +2,7 @@
 //! stop for suspends and begins anew with each boot. Times that it remembers are by a clock of its own, which goes on
 //! from look to look, but by no more than a minute between two: a suspend or a reboot ages nothing.
 
-use crate::deploy::specification::Strategy;
+use crate::deploy::Strategy;
 use crate::value::ContainerId;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -83,7 +83,10 @@ pub enum Failure {
         finding: Option<String>,
     },
     /// No replica more became available in time.
-    NoProgress,
+    NoProgress {
+        /// What the health check of one that is not available found at last.
+        finding: Option<String>,
+    },
     /// A replica could not be started.
     NotStarted {
         /// The error.

@@ -2,7 +2,7 @@
 //! back when it is needed again.
 
 use super::model::{Condition, Known, Observed, Replica, Stage, State};
-use crate::deploy::specification::Strategy;
+use crate::deploy::Strategy;
 use crate::value::ContainerId;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;

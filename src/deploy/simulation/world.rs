@@ -2,7 +2,7 @@
 
 use super::random::Random;
 use crate::deploy::controller::model::{Action, Condition, Moment, Observed, Replica, RevisionNumber};
-use crate::deploy::specification::Guard;
+use crate::deploy::strategy::Guard;
 use crate::value::ContainerId;
 use std::collections::BTreeMap;
 
@@ -151,6 +151,15 @@ impl World {
         let time = self.time;
         if let Some(body) = self.strike(random) {
             body.next = Some((time, Change::Crash));
+        }
+    }
+
+    /// A replica that starts never comes to its end.
+    pub(super) fn hang(&mut self, random: &mut Random) {
+        if let Some(body) = self.strike(random)
+            && body.replica.condition == Condition::Starting
+        {
+            body.next = None;
         }
     }
 

@@ -4,7 +4,7 @@ use super::super::model::{
     Action, Condition, Failure, Goal, Happening, Moment, Observed, Replica, RevisionNumber, State,
 };
 use super::super::next;
-use crate::deploy::specification::Strategy;
+use crate::deploy::Strategy;
 use crate::value::ContainerId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -189,7 +189,8 @@ impl Course {
             Failure::NotHealthy { replica, finding } => {
                 format!("{} not healthy ({})", self.name(replica), finding.as_deref().unwrap_or("no finding"))
             }
-            Failure::NoProgress => "no progress".to_owned(),
+            Failure::NoProgress { finding: Some(finding) } => format!("no progress ({finding})"),
+            Failure::NoProgress { .. } => "no progress".to_owned(),
             Failure::NotStarted { error } => error.clone(),
         }
     }
