@@ -18,7 +18,6 @@ use crate::value::{ContainerId, Name, Timestamp};
 use crate::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
