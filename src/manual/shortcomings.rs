@@ -81,6 +81,7 @@
 //! - **Processes that leave a check behind** (a new session) stay until the container ends, and count as its own.
 //! - **What is written over a restart.** Standard output of two runs goes to one log, in which nothing but the time
 //!   separates them; [`ContainerExit`](crate::ContainerExit) tells of the last run alone.
+//! - **A restart that fails** is recorded as one that failed to start; at which step is known only of a first start.
 //! - **A container that is started again** finds binds, devices and layers at the paths they had; a plan is not made anew.
 //! # Volumes
 //!
