@@ -271,7 +271,10 @@ fn two_engines_change_services_side_by_side() {
         std::thread::scope(|scope| {
             for service in ["web", "db", "cache"] {
                 let (change, host) = (&change, &host);
-                let work = move || Ok(change(service));
+                let work = move || {
+                    change(service);
+                    Ok(())
+                };
                 scope.spawn(move || crate::kernel::in_network_namespace(std::os::fd::AsFd::as_fd(host), work).unwrap());
             }
         });
