@@ -33,6 +33,8 @@
 //! - **No broadcast, no multicast** between containers: each is alone on its cable.
 //! - **A second for a dead member.** Until the members of a service are changed, a connection that is led to a dead one
 //!   is asked for again by the client's kernel after a second, and again after two more if that finds a dead one too.
+//! - **Other ports of a stable address** do not refuse: a connection to one fails after three seconds, as to an address
+//!   that nobody has.
 //! - **Readiness after a flush.** If another program flushes the packet filter, members that were not ready count as ready
 //!   until their keepers say so again.
 //! - **Sharing a service's port.** While its members live, no program gets the host's port but one of the same user that
