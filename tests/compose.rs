@@ -182,9 +182,9 @@ fn an_image_is_built_where_it_is_missing() {
     on_a_host(|engine, directory| {
         std::fs::create_dir(directory.join("app")).unwrap();
         std::fs::write(directory.join("app/greeting"), "hello\n").unwrap();
-        let dockerfile = "ARG BASE\nFROM ${BASE}\nCOPY greeting /greeting\nCMD [\"/bin/cat\", \"/greeting\"]\n";
+        let dockerfile = "ARG BASE\nFROM ${BASE}\nCOPY greeting /greeting\nENTRYPOINT [\"/bin/ls\"]\nCMD [\"/bin/cat\", \"/greeting\"]\n";
         std::fs::write(directory.join("app/Containerfile"), dockerfile).unwrap();
-        let text = "name: c\nservices:\n  app:\n    build: {context: ./app, dockerfile: Containerfile, args: [BASE=test/sh]}\n    restart: 'no'\n";
+        let text = "name: c\nservices:\n  app:\n    build: {context: ./app, dockerfile: Containerfile, args: [BASE=test/sh]}\n    entrypoint: []\n    restart: 'no'\n";
         let project = project(text, directory);
         let events = up(engine, &project);
         assert!(events.iter().any(|event| matches!(event, ProjectEvent::Build { .. })), "{events:#?}");
