@@ -39,7 +39,7 @@ impl Rollout {
     /// # Errors
     /// What the kernel, the store or the network refuse. The deployment stays where it is, as if this had been dropped.
     pub fn finish(mut self) -> Result<Outcome> {
-        while let Some(event) = self.next() {
+        for event in &mut self {
             event?;
         }
         Ok(self.outcome())
