@@ -2,7 +2,7 @@
 
 use crate::build::{BaseResolver, BuildBuilder, Image, ImageBuilder};
 use crate::container::{self, Container, ContainerBuilder, MergedLogs, Services};
-use crate::deploy::{self, Deployed, Deployment, DeploymentStats, Rollout, Supervisor};
+use crate::deploy::{self, Admission, Deployed, Deployment, DeploymentStats, Rollout, Supervisor};
 #[cfg(feature = "registry")]
 use crate::registry::{PullEvent, PushEvent, Registry, RegistryOptions};
 use crate::store::StoredImage;
@@ -221,6 +221,14 @@ impl Engine {
     /// What reading the root reports.
     pub fn deployments(&self) -> Result<Vec<Deployed>> {
         deploy::list(&self.services)
+    }
+
+    /// The machine, and who holds how much of it by what they request; it prints as a table.
+    ///
+    /// # Errors
+    /// What reading the root and the machine reports.
+    pub fn admission(&self) -> Result<Admission> {
+        deploy::admission(&self.services)
     }
 
     /// What all deployments use and do now; [`metrics`](crate::metrics) writes it for Prometheus.

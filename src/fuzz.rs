@@ -51,6 +51,11 @@ pub fn dockerfile(data: &[u8]) {
     crate::build::fuzz_dockerfile(data);
 }
 
+/// The kernel's answers over netlink: any bytes are read or refused.
+pub fn netlink(data: &[u8]) {
+    crate::network::read_as_everything(data);
+}
+
 /// Plans: any bytes are proved sound or refused, and a sound one can be listed.
 pub fn plan(data: &[u8]) {
     let Ok(verified) = crate::plan::verify(data) else { return };

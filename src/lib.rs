@@ -124,9 +124,9 @@ pub use container::{
     HealthState, HealthTest, LogLine, LogOptions, Logs, MergedLine, MergedLogs, Output, Restart, RestartCondition,
 };
 pub use deploy::{
-    Autoscale, Deployed, Deployment, DeploymentStage, DeploymentStats, DeploymentStatus, DeploymentTotals, Guard,
-    HistoryEntry, OnFailure, Outcome, Rates, ReplicaStats, ReplicaStatus, Request, RevisionInfo, Rolling, Rollout,
-    RolloutEvent, RolloutFailure, Stalls, Strategy, Supervisor, TimeShares, metrics,
+    Admission, Amounts, Autoscale, Deployed, Deployment, DeploymentStage, DeploymentStats, DeploymentStatus,
+    DeploymentTotals, Guard, HistoryEntry, Holder, OnFailure, Outcome, Rates, ReplicaStats, ReplicaStatus, Request,
+    RevisionInfo, Rolling, Rollout, RolloutEvent, RolloutFailure, Stalls, Strategy, Supervisor, TimeShares, metrics,
 };
 pub use engine::{Collected, Engine, EngineOptions, ImageName};
 pub use error::{Error, ErrorKind, Result};

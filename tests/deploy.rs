@@ -5,8 +5,8 @@ mod namespace;
 
 use coracle::cgroup::Limits;
 use coracle::{
-    Deployment, DeploymentStage, Engine, EngineOptions, ErrorKind, Guard, Health, Memory, Outcome, Restart, Rolling,
-    RolloutEvent, RolloutFailure, Strategy,
+    Deployment, DeploymentStage, Engine, EngineOptions, ErrorKind, Guard, Health, Memory, Outcome, Request, Restart,
+    Rolling, RolloutEvent, RolloutFailure, Strategy,
 };
 use namespace::in_network_namespace;
 use std::path::Path;
@@ -125,7 +125,8 @@ fn an_image_that_was_tagged_anew_is_a_new_revision_and_the_old_one_comes_back() 
 fn a_version_that_ends_at_once_is_taken_back_with_the_reason() {
     on_a_host(|engine, _| {
         assert_eq!(live(engine, idle("worker").replicas(2)), 1);
-        let bad = idle("worker").replicas(2).command(["/bin/sh", "-c", "exit 3"]);
+        // The scale comes back too, as it was.
+        let bad = idle("worker").replicas(4).command(["/bin/sh", "-c", "exit 3"]);
         let outcome = engine.deploy(bad).unwrap().finish().unwrap();
         assert_eq!(outcome.to_string(), "back on revision 1: revision 2 failed (its replicas crashed 3 times)");
         let missing = idle("worker").replicas(2).command(["/bin/nothing"]);
@@ -246,6 +247,28 @@ fn what_makes_no_sense_is_named_all_at_once() {
         assert!(error.to_string().contains("needs the strategy Recreate"), "{error}");
         assert!(engine.deployments().unwrap().is_empty());
         assert_eq!(engine.deployment("worker").unwrap_err().to_string(), "there is no deployment worker");
+    });
+}
+
+#[test]
+fn replicas_that_do_not_fit_are_refused_with_who_holds_what() {
+    on_a_host(|engine, _| {
+        let small = Limits::new().memory(Memory::mib(64)).pids(16);
+        live(engine, idle("worker").replicas(2).limits(small));
+        let greedy = idle("greedy").replicas(2).request(Request::new().memory(Memory::gib(1 << 20)));
+        let error = engine.deploy(greedy).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ResourceExhausted);
+        let text = error.to_string();
+        assert!(text.starts_with("deploying greedy: greedy x3 does not fit: "), "{text}");
+        assert!(text.contains("worker x3: 0 cpus, 192.0 MiB memory, 48 pids"), "{text}");
+        assert_eq!(text.lines().count(), 1);
+        assert_eq!(engine.deployment("greedy").unwrap_err().kind(), ErrorKind::NotFound);
+        let worker = engine.deployment("worker").unwrap();
+        let error = worker.scale(1000).unwrap_err();
+        assert!(error.to_string().contains("worker x1001 does not fit"), "{error}");
+        let table = engine.admission().unwrap().to_string();
+        assert!(table.contains("worker x3") && table.contains("free"), "{table}");
+        worker.remove().unwrap();
     });
 }
 

@@ -8,6 +8,9 @@ mod namespace;
 mod program;
 #[path = "support/scratch.rs"]
 mod scratch;
+#[cfg(target_arch = "x86_64")]
+#[path = "support/tiny.rs"]
+mod tiny;
 
 use coracle::cgroup::Limits;
 use coracle::{Container, ErrorKind, Health, HealthState, Memory, Network, Restart};
@@ -38,7 +41,7 @@ fn an_http_check_follows_what_the_server_says() {
             .unwrap();
         assert_eq!(container.health().unwrap().state, HealthState::Starting);
         until_health(&container, HealthState::Unhealthy);
-        assert_eq!(finding(&container), "status 404");
+        until("the server answers", || finding(&container) == "status 404");
         assert!(container.health().unwrap().failures >= 2);
         let before = container.health().unwrap().since;
         std::fs::write(up.join("ready"), "").unwrap();
@@ -88,7 +91,7 @@ fn a_command_check_says_what_it_found() {
     until_health(&container, HealthState::Healthy);
     let other = ground.container("sleep 1000").health(often(Health::command(["/no/such"]))).detach().unwrap();
     until_health(&other, HealthState::Unhealthy);
-    assert!(finding(&other).starts_with("the command cannot be run") && finding(&other).ends_with("directory"));
+    assert_eq!(finding(&other), "execute the command: no such file or directory");
     let other = ground.container("sleep 1000").health(often(Health::command(["sh", "-c", "kill -9 $$"]))).detach();
     let other = other.unwrap();
     until_health(&other, HealthState::Unhealthy);
@@ -150,9 +153,13 @@ fn confinements(ground: &Ground, container: &Container) -> [String; 2] {
 }
 
 fn confined(builder: coracle::ContainerBuilder) -> coracle::ContainerBuilder {
-    let check = format!("({CONFINEMENT}) > /srv/aside && mv /srv/aside /srv/check");
+    let check = format!("[ -e /srv/payload ] && ({CONFINEMENT}) > /srv/aside && mv /srv/aside /srv/check");
     builder
-        .command(["/bin/sh", "-c", &format!("mkdir -p /srv; ({CONFINEMENT}) > /srv/payload; sleep 1000")])
+        .command([
+            "/bin/sh",
+            "-c",
+            &format!("mkdir -p /srv; ({CONFINEMENT}) > /srv/first; mv /srv/first /srv/payload; sleep 1000"),
+        ])
         .env("SOME", "thing")
         .health(often(Health::command(["/bin/sh", "-c", &check])))
 }
@@ -177,6 +184,24 @@ fn a_command_check_is_confined_as_the_container_is() {
 }
 
 #[test]
+fn no_process_with_more_rights_than_theirs_is_seen_within() {
+    let ground = Ground::new("rights");
+    // Every process that it can see, over and over, without making one.
+    let script = "while :; do for place in /proc/[0-9]*; do
+        while read key value; do case $key$value in CapEff:0000000000000000 | CapPrm:0000000000000000) ;;
+            CapEff:* | CapPrm:*) echo $place $value >> /shared/seen;; esac; done < $place/status; done; done 2> /dev/null";
+    let check = "echo x >> /shared/asked; [ $(ls -l /shared/asked | { read a b c d size e; echo $size; }) -gt 600 ]";
+    let container = ground
+        .container(script)
+        .capabilities(coracle::CapabilitySet::EMPTY)
+        .health(often(Health::command(["sh", "-c", check])).every(Duration::from_millis(1)))
+        .detach()
+        .unwrap();
+    until_health(&container, HealthState::Healthy);
+    assert_eq!(std::fs::read_to_string(ground.shared().join("seen")).unwrap_or_default(), "");
+}
+
+#[test]
 fn rootless_command_checks_are_confined_as_the_container_is() {
     let ground = Ground::new("rootless");
     for init in [true, false] {
@@ -193,6 +218,19 @@ fn assert_same(payload: &str, check: &str) {
         different.is_empty() && payload.lines().count() == check.lines().count(),
         "{different:?}\n{payload}\n{check}"
     );
+}
+
+#[test]
+fn rootless_containers_on_the_hosts_network_are_asked_at_its_loopback() {
+    let ground = Ground::new("loopback");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let builder = ground.container("sleep 1000").network(Network::Host);
+    let container = builder.health(often(Health::tcp(port))).detach().unwrap();
+    until_health(&container, HealthState::Healthy);
+    drop(listener);
+    until_health(&container, HealthState::Unhealthy);
+    assert_eq!(finding(&container), "connection refused");
 }
 
 #[test]
@@ -217,9 +255,42 @@ fn a_hostile_server_fails_its_check_and_disturbs_nothing() {
             until(name, || finding(&container) == expected);
             assert_ne!(container.health().unwrap().state, HealthState::Healthy, "{name}");
             let exit = container.stop(Duration::ZERO).unwrap();
-            assert_eq!(exit.status, coracle::ExitStatus::Signaled(9), "{name}");
+            assert!(!exit.failed_to_start && exit.status != coracle::ExitStatus::Unknown, "{name}: {exit:?}");
         }
     });
+}
+
+/// A check is a child of the keeper, and so can make more children of the keeper than there are of its own.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_check_that_makes_children_of_its_keeper_disturbs_nothing() {
+    // clone(CLONE_PARENT | SIGCHLD) for ever; each child exits at once.
+    const CODE: &[u8] = &[
+        0xb8, 56, 0, 0, 0, 0xbf, 0x11, 0x80, 0, 0, 0x31, 0xf6, 0x31, 0xd2, 0x4d, 0x31, 0xd2, 0x4d, 0x31, 0xc0, 0x0f,
+        0x05, 0x85, 0xc0, 0x75, 0xe6, 0xb8, 231, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05,
+    ];
+    let ground = Ground::new("children");
+    let program = ground.shared().join("children");
+    tiny::tiny_program(&program);
+    // The header says twice how long the file is (elf(5): p_filesz, p_memsz).
+    let mut elf = std::fs::read(&program).unwrap()[..120].to_vec();
+    elf.extend_from_slice(CODE);
+    let size = (elf.len() as u64).to_le_bytes();
+    [96, 104].into_iter().for_each(|at: usize| elf[at..at + 8].copy_from_slice(&size));
+    std::fs::write(&program, elf).unwrap();
+    // Nothing of what the payload does needs a process: those that are left over take all that it may have.
+    nix::unistd::mkfifo(&ground.shared().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let health = often(Health::command(["/shared/children"])).timeout(Duration::from_millis(500)).retries(1);
+    let script = "i=0; while [ $i -lt 50000 ]; do echo $i; i=$((i+1)); done; read x < /shared/fifo";
+    let container = ground.container(script).limits(Limits::new().pids(30)).health(health).detach().unwrap();
+    let mut follow = container.logs().follow();
+    for number in 0..50_000 {
+        assert_eq!(follow.next().unwrap().unwrap().to_string(), number.to_string());
+    }
+    until_health(&container, HealthState::Unhealthy);
+    assert_eq!(finding(&container), "timed out");
+    container.kill(9).unwrap();
+    assert_eq!(container.wait().unwrap().status, coracle::ExitStatus::Signaled(9));
 }
 
 #[test]

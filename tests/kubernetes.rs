@@ -53,6 +53,8 @@ fn full() -> Deployment {
         .balance(Balance::SourceHash)
         .health(Health::http(8000, "/ready").every(seconds(5)).timeout(seconds(2)).retries(2).healthy_after(3))
         .restart(Restart::always().when_unhealthy(true))
+        .init(false)
+        .alias("backend")
         .rollout(rolling)
         .autoscale(Autoscale::between(2, 10).cpu(70).memory(80).metric("requests_per_second", 12.5).tolerance(0.05))
         .stop_grace(seconds(20))
@@ -257,6 +259,7 @@ fn everything_wrong_is_said_at_once() {
     assert!(!error.contains('\n'));
     assert!(refusal(&Deployment::new(long, "a"), &Options::new()).contains("name: "));
     assert!(refusal(&Deployment::new("0", "a"), &Options::new()).contains("name: "), "services begin with a letter");
+    assert!(refusal(&plain().alias("a_b"), &Options::new()).contains("alias: \"a_b\""));
     assert!(refusal(&plain().env("A", "x".repeat(1 << 20)), &Options::new()).contains("1 MiB"));
     let pull = Deployment::new("web", "shop/web");
     assert!(refusal(&pull, &Options::new().registry("nodots")).contains("registry: \"nodots\""));

@@ -13,7 +13,7 @@ mod scratch;
 
 use coracle::cgroup::Limits;
 use coracle::{Container, ContainerState, ErrorKind, ExitStatus, Health, HealthState, Memory, Network, Restart};
-use ground::{Ground, PATIENCE, open, until, until_health, until_restarted};
+use ground::{Ground, PATIENCE, open, until, until_health};
 use http::http_get_until;
 use namespace::in_network_namespace;
 use std::os::unix::fs::PermissionsExt;
@@ -28,6 +28,19 @@ fn soon(restart: Restart) -> Restart {
 
 fn lines(container: &Container) -> Vec<String> {
     container.logs().map(|line| line.unwrap().to_string()).collect()
+}
+
+/// Waits until its keeper has started it again `count` times, and it runs; its first process.
+fn until_restarted(container: &Container, count: u32) -> i32 {
+    let begin = Instant::now();
+    loop {
+        let (restarts, state) = (container.restarts().unwrap(), container.state().unwrap());
+        if let (true, ContainerState::Running(process)) = (restarts >= count, &state) {
+            return *process;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{restarts} restarts instead of {count}, {state:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]
@@ -152,7 +165,8 @@ fn a_restart_keeps_address_port_group_files_and_log() {
         for runs in 1..=5 {
             let expected = "x".repeat(runs) + "\n";
             for address in [here, there] {
-                assert_eq!(http_get_until(address, "/index.html", PATIENCE).unwrap().text(), expected);
+                let answer = http_get_until(address, "/index.html", PATIENCE).unwrap();
+                assert_eq!((answer.status, answer.text()), (200, expected.clone()), "{}", answer.head);
             }
             assert!(container.stats().unwrap().pids.current >= 2);
             if runs < 5 {
@@ -226,6 +240,13 @@ fn running_out_of_memory_is_that_of_its_run() {
     assert_eq!(container.restarts().unwrap(), 1);
 }
 
+/// Hundredths of a second of processor time.
+fn processor_ticks(process: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
 #[test]
 fn an_unhealthy_container_is_started_again() {
     let ground = Ground::new("unhealthy");
@@ -239,6 +260,8 @@ fn an_unhealthy_container_is_started_again() {
         until_health(&container, HealthState::Healthy);
         std::fs::write(ground.shared().join("sick"), "").unwrap();
         until_restarted(&container, 1);
+        // In all the time that it waited for the end it slept.
+        assert!(processor_ticks(ground.keeper(&container)) < 200, "{name}");
         until_health(&container, HealthState::Healthy);
         assert_eq!(lines(&container), ["up", "up"], "{name}");
         // There is no restart left: it stays, and is unhealthy.
@@ -266,6 +289,21 @@ fn rootless_containers_are_started_again() {
         assert_eq!(lines.iter().filter(|line| *line == "0").count(), 3, "{lines:?}");
         assert_eq!((lines[0].as_str(), &lines[..2], &lines[..2]), ("0", &lines[2..4], &lines[4..]));
     }
+}
+
+#[test]
+fn a_container_dies_with_its_keeper_also_after_a_restart() {
+    let ground = Ground::new("keeper");
+    let health = Health::command(["sleep", "1000"]).every(Duration::from_millis(10));
+    let container = ground.container("sleep 1000").restart(soon(Restart::always())).health(health).detach().unwrap();
+    container.kill(9).unwrap();
+    let process = until_restarted(&container, 1);
+    let stat = move || std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let began = stat().rsplit(' ').nth(30).map(str::to_owned);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(ground.keeper(&container)), nix::sys::signal::SIGKILL).unwrap();
+    assert_eq!(container.wait().unwrap().status, ExitStatus::Unknown);
+    until("its process is gone", || stat().is_empty() || stat().rsplit(' ').nth(30).map(str::to_owned) != began);
+    container.remove().unwrap();
 }
 
 /// Says to a copy of this program that it is the host to be killed, and where.

@@ -4,6 +4,8 @@
 mod load;
 #[path = "support/namespace.rs"]
 mod namespace;
+#[path = "../examples/rollout/request.rs"]
+mod request;
 
 use coracle::{
     ContainerState, Deployment, DeploymentStage, Engine, EngineOptions, Health, Outcome, Rolling, RolloutEvent,
@@ -81,7 +83,7 @@ fn updates_rollbacks_and_changes_of_scale_lose_no_request() {
         assert_eq!(web_now.scale(3).unwrap().finish().unwrap(), Outcome::Complete(2));
 
         let sick = engine.deploy(web("3", "sick")).unwrap().finish().unwrap();
-        let Outcome::RolledBack { failed: 3, to: 2, because: RolloutFailure::NotHealthy { finding, .. } } = sick else {
+        let Outcome::RolledBack { failed: 3, to: 2, because: RolloutFailure::NoProgress { finding } } = sick else {
             panic!("{sick}")
         };
         assert_eq!(finding.as_deref(), Some("status 503"));

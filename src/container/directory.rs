@@ -129,7 +129,12 @@ impl Directory {
     /// Has its keeper start it no more.
     pub(crate) fn mark_as_stopped(&self) -> Result<()> {
         let path = self.0.join("stop");
-        File::create(&path).map(drop).during(|| format!("write {}", path.display()))
+        // The keeper has made one aside, which needs no room; whoever came before may have used it.
+        match fs::rename(self.0.join("stop.new"), &path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => Ok(()),
+            Err(_) => File::create(&path).map(drop).during(|| format!("write {}", path.display())),
+            Ok(()) => Ok(()),
+        }
     }
 
     /// How it ended before the restart that is under way.

@@ -18,6 +18,7 @@ pub struct Autoscale {
     pub(crate) metrics: Vec<(String, f64)>,
     pub(crate) tolerance: f64,
     pub(crate) stabilisation: Duration,
+    pub(crate) interval: Duration,
 }
 
 impl Autoscale {
@@ -31,6 +32,7 @@ impl Autoscale {
             metrics: Vec::new(),
             tolerance: 0.1,
             stabilisation: Duration::from_secs(300),
+            interval: Duration::from_secs(15),
         }
     }
 
@@ -59,6 +61,13 @@ impl Autoscale {
     #[must_use]
     pub fn tolerance(mut self, tolerance: f64) -> Autoscale {
         self.tolerance = tolerance;
+        self
+    }
+
+    /// How often the load is measured; every 15 s by default. Processor time is averaged over it.
+    #[must_use]
+    pub fn every(mut self, interval: Duration) -> Autoscale {
+        self.interval = interval;
         self
     }
 
@@ -97,6 +106,9 @@ impl Autoscale {
             if !target.is_finite() || *target <= 0.0 {
                 wrong("metric", format!("the target {target} of {name:?} is not a positive number"));
             }
+        }
+        if self.interval < Duration::from_millis(100) {
+            wrong("every", format!("{:?} is too short to measure a load; at least 100 ms", self.interval));
         }
         if !self.tolerance.is_finite() || !(0.0..1.0).contains(&self.tolerance) {
             wrong("tolerance", format!("{} is not between 0 and 1", self.tolerance));

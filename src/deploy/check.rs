@@ -51,6 +51,15 @@ pub(crate) fn check(deployment: &Deployment) -> Result<Name> {
     problems.0.extend(deployment.rollout.problems());
     if let Some(autoscale) = &deployment.autoscale {
         problems.0.extend(autoscale.problems());
+        let request = deployment.effective_request();
+        for (field, wanted, request) in
+            [("cpu", autoscale.cpu, request.cpus.is_some()), ("memory", autoscale.memory, request.memory.is_some())]
+        {
+            if wanted.is_some() && !request {
+                let what = "is a share of what a replica requests, and it requests none; name a request or a limit";
+                problems.0.push(format!("autoscale.{field}: it {what}"));
+            }
+        }
     }
     for network in &deployment.networks {
         problems.take("networks", network.parse::<Name>());

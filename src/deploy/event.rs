@@ -227,7 +227,10 @@ impl fmt::Display for Failure {
                 write!(f, "a replica was not available in time: health check: {finding}")
             }
             Failure::NotHealthy { .. } => f.write_str("a replica was not available in time"),
-            Failure::NoProgress => f.write_str("no further replica became available in time"),
+            Failure::NoProgress { finding: Some(finding) } => {
+                write!(f, "no further replica became available in time: health check: {finding}")
+            }
+            Failure::NoProgress { .. } => f.write_str("no further replica became available in time"),
             Failure::NotStarted { error } => write!(f, "a replica could not be started: {error}"),
         }
     }

@@ -1,18 +1,19 @@
 //! A deployment, from any process.
 
-use super::controller::model::{RevisionNumber, Stage};
+use super::controller::model::{Goal, RevisionNumber, Stage};
 use super::event::{HistoryEntry, Outcome, RolloutEvent};
 use super::record::{self, Directory, Record};
 use super::rollout::Rollout;
 use super::runner::Runner;
+use super::scaling::Fed;
 use super::specification::Deployment;
 use super::status::{DeploymentStatus, RevisionInfo};
 use super::watch::{DeploymentStats, ReplicaStats};
-use super::{admission, balancing, check, clock, status};
+use super::{balancing, check, clock, ledger, status};
 use crate::container::{Container, MergedLogs, Services};
 use crate::error::Context;
 use crate::store::StoredImage;
-use crate::value::{Name, Reference};
+use crate::value::{Name, Reference, Timestamp};
 use crate::{Error, ErrorKind, Result};
 use std::fs::File;
 use std::sync::Arc;
@@ -60,7 +61,7 @@ fn accept(
     image: StoredImage,
 ) -> Result<Rollout> {
     let (name, reference) = (directory.name(), image.reference);
-    admission::admit(services, &deployment)?;
+    ledger::admit(services, &deployment)?;
     if record.as_ref().is_some_and(|record| record.state.stage == Stage::Removing) {
         return Err(Error::new(ErrorKind::InUse, "it is being removed").hint("remove() it to the end first"));
     }
@@ -87,11 +88,19 @@ fn accept(
     directory.write_revision(&revision)?;
     record.next_revision += 1;
     record.service_of = Some(number);
+    remember_good(&mut record);
     record.state.set_goal(check::goal(&revision), clock::now());
     let event = RolloutEvent::Accepted { revision: number, image: revision.deployment.image };
     record.note([event.clone().now()]);
     directory.write(&record)?;
     Ok(Rollout::new(Runner::new(services, directory.clone(), record, lock), [event]))
+}
+
+/// Keeps what runs well for a rollback; what is still on its way has not shown that it does.
+fn remember_good(record: &mut Record) {
+    if record.state.stage == Stage::Steady && record.state.stable == Some(record.state.goal.revision) {
+        record.good = Some(record.state.goal.clone());
+    }
 }
 
 fn rescale(mut runner: Runner, replicas: u32) -> Result<Rollout> {
@@ -100,7 +109,7 @@ fn rescale(mut runner: Runner, replicas: u32) -> Result<Rollout> {
     if goal.replicas != replicas {
         let event = RolloutEvent::Scaled { from: goal.replicas, to: replicas };
         runner.change(|record| {
-            record.state.set_goal(super::controller::model::Goal { replicas, ..goal }, clock::now());
+            record.state.set_goal(Goal { replicas, ..goal }, clock::now());
             record.note([event.clone().now()]);
         })?;
         events.push(event);
@@ -259,7 +268,8 @@ impl Deployed {
         let event = RolloutEvent::Accepted { revision: to, image: revision.deployment.image.clone() };
         let kept = runner.record().kept_before.iter().copied().filter(|number| *number > to).min();
         runner.change(|record| {
-            record.state.set_goal(super::controller::model::Goal { replicas, ..check::goal(&revision) }, clock::now());
+            remember_good(record);
+            record.state.set_goal(Goal { replicas, ..check::goal(&revision) }, clock::now());
             record.bring_back = kept;
             record.service_of = Some(to);
             record.note([event.clone().now()]);
@@ -275,8 +285,28 @@ impl Deployed {
         let runner = self.runner(Duration::from_secs(2))?;
         let deployment = Deployment { replicas, ..self.deployment()? };
         check::check(&deployment)?;
-        admission::admit(&self.services, &deployment)?;
+        ledger::admit(&self.services, &deployment)?;
         rescale(runner, replicas)
+    }
+
+    /// Tells the autoscaler the value of a metric, for all replicas together. It counts for a minute, or for four times the
+    /// interval of [`Autoscale::every`](crate::Autoscale::every) where that is longer.
+    ///
+    /// # Errors
+    /// `NotFound` where the deployment does not scale by such a metric, `InvalidInput` for what is not a number from 0 up.
+    pub fn feed(&self, metric: &str, value: f64) -> Result<()> {
+        let goal = self.record()?.state.goal.revision;
+        let autoscale = self.directory.revision(goal)?.deployment.autoscale;
+        let names: Vec<String> = autoscale.into_iter().flat_map(|it| it.metrics).map(|(name, _)| name).collect();
+        let index = names.iter().position(|name| name == metric).ok_or_else(|| {
+            let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            Error::new(ErrorKind::NotFound, format!("deployment {} does not scale by metric {metric:?}", self.name()))
+                .hint(format!("its metrics are: {known}"))
+        })?;
+        if !value.is_finite() || value < 0.0 {
+            return Err(Error::invalid(format!("metric {metric}: {value} is not a number from 0 up")));
+        }
+        self.directory.feed(index, &Fed { name: metric.to_owned(), value, time: Timestamp::now() })
     }
 
     /// Lets connections finish, stops every replica and removes all there is of the deployment.

@@ -5,12 +5,16 @@
 //!   lock              locked by whoever changes it
 //!   deployment.json   the goal, the controller's state, the history; replaced as one whole
 //!   revisions/<n>     what revision n is; written before anything leads to it
+//!   fed-<i>           the last value of the metric number i that a caller feeds
 //! ```
 //!
 //! A directory without `deployment.json` is one that was never finished; the next change takes it over.
 
-use super::controller::model::{RevisionNumber, State};
+use super::autoscale::Scaler;
+use super::clock;
+use super::controller::model::{Goal, RevisionNumber, State};
 use super::event::HistoryEntry;
+use super::scaling::Fed;
 use super::specification::Deployment;
 use crate::container::Services;
 use crate::error::During;
@@ -52,6 +56,12 @@ pub(crate) struct Record {
     pub(crate) created: Timestamp,
     pub(crate) next_revision: RevisionNumber,
     pub(crate) state: State,
+    /// What ran well before the goal was changed: where a revision fails all of it comes back, the scale too.
+    #[serde(default)]
+    pub(crate) good: Option<Goal>,
+    /// The boot in which the controller's state was written down; its clock begins anew with each.
+    #[serde(default)]
+    pub(crate) boot: String,
     /// The revision whose ports and rule the service has.
     #[serde(default)]
     pub(crate) service_of: Option<RevisionNumber>,
@@ -65,6 +75,9 @@ pub(crate) struct Record {
     /// revision.
     #[serde(default)]
     pub(crate) bring_back: Option<RevisionNumber>,
+    /// What was recommended lately.
+    #[serde(default)]
+    pub(crate) scaler: Scaler,
     #[serde(default)]
     pub(crate) history: Vec<HistoryEntry>,
 }
@@ -89,10 +102,13 @@ impl Record {
             created: Timestamp::now(),
             next_revision: state.goal.revision + 1,
             state,
+            good: None,
+            boot: clock::boot(),
             service_of: None,
             routed: Vec::new(),
             kept_before: Vec::new(),
             bring_back: None,
+            scaler: Scaler::default(),
             history: Vec::new(),
         }
     }
@@ -241,6 +257,16 @@ impl Directory {
             _ => {}
         }
         self.services.store.pins().release(&self.pin(number)?).map(drop)
+    }
+
+    /// Number `index` of those that are fed, as it was fed last.
+    pub(crate) fn fed(&self, index: usize) -> Result<Option<Fed>> {
+        self.read(&format!("fed-{index}"))
+    }
+
+    /// Writes number `index` of those that are fed down.
+    pub(crate) fn feed(&self, index: usize, fed: &Fed) -> Result<()> {
+        self.replace(&format!("fed-{index}"), fed)
     }
 
     /// Removes it with all that is on record; its lock must be held.

@@ -131,6 +131,15 @@ impl Deployment {
         }
     }
 
+    /// What is set aside for each replica: the request, else the limit.
+    pub(crate) fn effective_request(&self) -> Request {
+        Request {
+            cpus: self.request.cpus.or(self.limits.cpus),
+            memory: self.request.memory.or(self.limits.memory),
+            pids: self.request.pids.or(self.limits.pids),
+        }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

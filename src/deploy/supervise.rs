@@ -2,6 +2,7 @@
 
 use super::handle::{Deployed, list};
 use super::runner::Look;
+use super::scaling::Samples;
 use super::wait::Watch;
 use crate::container::{Container, Services};
 use crate::error::During;
@@ -54,13 +55,14 @@ impl Drop for Supervisor {
 
 fn supervise(services: &Arc<Services>, stop: &AtomicBool, mut on_error: impl FnMut(&str, crate::Error)) {
     let mut watch = Watch::new();
+    let mut samples = Samples::default();
     while !stop.load(Ordering::Relaxed) {
         let mut pause = LONGEST_PAUSE;
         let mut replicas = Vec::new();
         match list(services) {
             Ok(all) => {
                 for deployed in all {
-                    match look_after(services, &deployed, &mut replicas) {
+                    match look_after(services, &deployed, &mut samples, &mut replicas) {
                         Ok(Some(look)) => pause = pause.min(look.pause.max(Duration::from_millis(5))),
                         Ok(None) => {}
                         Err(error) => on_error(deployed.name().as_str(), error),
@@ -77,13 +79,18 @@ fn supervise(services: &Arc<Services>, stop: &AtomicBool, mut on_error: impl FnM
 }
 
 /// One look at one deployment; `None` where somebody else is at it.
-fn look_after(services: &Arc<Services>, deployed: &Deployed, replicas: &mut Vec<Container>) -> Result<Option<Look>> {
+fn look_after(
+    services: &Arc<Services>,
+    deployed: &Deployed,
+    samples: &mut Samples,
+    replicas: &mut Vec<Container>,
+) -> Result<Option<Look>> {
     let mut runner = match deployed.runner(Duration::ZERO) {
         Err(error) if matches!(error.kind(), ErrorKind::InUse | ErrorKind::NotFound) => return Ok(None),
         runner => runner?,
     };
-    super::scaling::adjust(services, &mut runner)?;
+    let adjusted = super::scaling::adjust(services, &mut runner, samples);
     let look = runner.look()?;
     replicas.extend(runner.replicas().cloned());
-    Ok(Some(look))
+    adjusted.map(|()| Some(look))
 }

@@ -20,8 +20,11 @@ pub(super) fn probes(draft: &mut Draft<'_>) -> Probes {
     let (Some(health), restarts) = (&draft.deployment.health, draft.deployment.restart.unhealthy) else {
         draft.differs(
             "health",
-            "without a health check a replica works as soon as its command is executed",
-            "it is ready as soon as its container runs",
+            match draft.deployment.image_health {
+                true => "without a health check the image's applies; without that, a replica works as soon as it runs",
+                false => "without a health check a replica works as soon as its command is executed",
+            },
+            "a pod is ready as soon as its container runs, and the health check of an image is never used",
             "add a health check, so that no request is lost while it starts",
         );
         return Probes::default();

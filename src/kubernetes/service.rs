@@ -1,6 +1,7 @@
 //! The stable address and the published ports: Services.
 
 use super::draft::Draft;
+use super::names;
 use super::options::Expose;
 use crate::network::{Balance, PublishedPort};
 use crate::value::{Port, Protocol};
@@ -21,7 +22,12 @@ pub(super) fn services(draft: &mut Draft<'_>) -> Vec<Service> {
     let mut services = Vec::new();
     if !ports.is_empty() {
         let ports = ports.iter().map(|port| service_port(port.number, *port)).collect();
-        services.push(service(draft, deployment.name.clone(), "ClusterIP", ports));
+        // The name by which others find it.
+        let name = deployment.alias.as_ref().unwrap_or(&deployment.name);
+        if deployment.alias.is_some() && (!names::is_service_name(name) || name.ends_with(PUBLISHED)) {
+            draft.problem(format!("alias: {name:?} is not a label of RFC 1035, or ends with {PUBLISHED}"));
+        }
+        services.push(service(draft, name.clone(), "ClusterIP", ports));
     }
     if let Some(published) = published(draft) {
         services.push(published);

@@ -97,6 +97,8 @@ fn template(draft: &mut Draft<'_>, environment: &Environment) -> PodTemplateSpec
             volumes,
             hostname: draft.deployment.hostname.clone(),
             termination_grace_period_seconds: Some(grace),
+            // Then the pod's own process is PID 1: it reaps, and the command is none that ignores signals.
+            share_process_namespace: draft.deployment.init.then_some(true),
             // Neither a way into the cluster's own interface nor variables that nobody asked for, as here.
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),

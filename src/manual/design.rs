@@ -24,13 +24,12 @@
 //! |---|---|
 //! | `kubernetes` | deployments as manifests, and what of them means something else in a cluster (feature `kubernetes`) |
 //! | `engine` | opens a root directory and hands out the rooms below |
-//! | `kubernetes` | the manifests of a deployment, and what changes its meaning there |
 //! | `compose` | Compose files: parsed strictly, lowered into deployments |
 //! | `deploy` | deployments: controller, rollouts, scale, admission, statistics |
 //! | `build` | Dockerfiles and typed builders: steps, cache, contexts, programs of this machine |
 //! | `container` | one container's life: builder, record, logs, statistics, recovery |
 //! | `volume` | named volumes and their snapshots |
-//! | `network` | bridge, virtual cables, published ports, balanced services, over netlink |
+//! | `network` | virtual cables, published ports, balanced services, over netlink |
 //! | `registry` | the distribution protocol: pull, push, credentials |
 //! | `store` | blobs, names, layers, snapshots, leases, garbage collection |
 //! | `archive` | layers as tar, in and out |
@@ -77,9 +76,41 @@
 //!
 //! # The network
 //!
-//! One bridge, one virtual cable for each container, one nftables table. A published port is an element of a map, so a
-//! change is one transaction and does not grow with the number of containers. Names resolve by `/etc/hosts`. All of it
-//! lives in the kernel and in files, so it survives the host.
+//! One virtual cable from the host to each container, one nftables table, and one interface that holds the host's address
+//! and the route to what has no cable. It is a bridge by kind, without ports: whatever a container sends, the host
+//! routes. So no setting for bridged frames (`bridge-nf-call-iptables`) matters, no container can answer for another's
+//! address or send with it, a container that is led to another by a port or a service is seen by its own address, and
+//! who reaches whom is one chain of rules. The cables are known by their interface group, not by name.
+//!
+//! A published port is an element of a map, so a change is one transaction and does not grow with the number of
+//! containers. A container in the network `default` alone needs no element; one in other networks has one for each, and
+//! one that leads to the chain of its combination. Names resolve by `/etc/hosts`. All of it lives in the kernel and in
+//! files, so it survives the host.
+//!
+//! # Services
+//!
+//! A service has a stable address in the upper quarter of the subnet, and ports of the host. The kernel balances: a new
+//! connection to one of them goes through a chain that chooses a slot (in turn, by chance, by a hash of the client's
+//! address), and a map of slots leads to the chain of a member, which rewrites the destination. Connection tracking keeps
+//! the rest of the connection there. No process of ours sees a packet, and none needs to live.
+//!
+//! - **A change of members** is one transaction with a new version of the map. The version before stays until the next
+//!   change, since a packet that is among the old rules at that moment looks the old map up in its present state.
+//! - **A member that is not ready** is in the set `down`. Its keeper puts it there and takes it out by a message that was
+//!   prepared when it started. Its chain leads back, and another is chosen: four times by the same rule, then the first
+//!   that is ready. Where none is, the packet is dropped, and the client's kernel sends it again a second later.
+//! - **A member that has died** refuses a connection with a RST of sequence number 0 (RFC 9293, 3.5.2), which is dropped
+//!   after the kernel's connection tracking has forgotten the attempt. One whose cable is gone is routed nowhere; that
+//!   is dropped before the attempt is remembered. In both cases the packet that the client sends again finds another.
+//! - **By the client's address**: the slots are Maglev's table (Eisenbud and others, NSDI 2016), so shares differ by one
+//!   slot and few clients move.
+//! - **By weight**: the slots are as many as the weights say, evenly mixed, and chosen by chance.
+//! - **The host's ports** are held by each member's keeper with sockets that share (`SO_REUSEPORT`), after the port was
+//!   found free without sharing.
+//!
+//! The records are written before the kernel is told, carry a number that grows with every change, and every change and
+//! every opening of the root bring the kernel up to them: what a kill cut off is carried out, what a flush took comes
+//! back, and nothing else is touched.
 //!
 //! # Measured, and therefore changed
 //!

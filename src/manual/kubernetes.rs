@@ -9,12 +9,14 @@
 //!
 //! | here | there |
 //! |---|---|
-//! | name, by which others find it | name of the Deployment and of a Service of type ClusterIP |
+//! | name | name of the Deployment |
+//! | ports, and the name or alias by which others find it | a Service of type ClusterIP and of that name |
 //! | image without a registry | needs `Options::registry`, and a push |
 //! | entry point and command | `command` and `args`, written so that nothing in them is expanded |
 //! | environment | a ConfigMap; variables named by `Options::secret` in a Secret; both immutable, with a digest of their content in the name, so that an old revision finds its own environment again |
 //! | limits, request | `resources`; what is not requested is taken from the limits on both sides |
 //! | `read_only`, `user` | `readOnlyRootFilesystem`, `runAsUser` and `runAsGroup` where they are numbers |
+//! | `init` | `shareProcessNamespace`: the pod's own process is PID 1 and reaps, and the command does not ignore signals |
 //! | no new privileges, the default filter | `allowPrivilegeEscalation: false`, seccomp profile `RuntimeDefault` |
 //! | published ports | a second Service, `NAME-published`, of type NodePort or LoadBalancer, which keeps the client's address |
 //! | `Balance::SourceHash` | `sessionAffinity: ClientIP` |
@@ -40,6 +42,7 @@
 //! - **Balancing is the cluster's.** There are no weights, and the order is by chance.
 //! - **Volumes do not go back.** A snapshot before a rollout is yours to take and to restore.
 //! - **Files of the host** are never mounted (`hostPath`); a bind is listed, and something must take its place.
+//! - **The health check of an image** is never used there; name it in the deployment.
 //! - **Restarts pause longer**: 10 s to 5 min.
 //! - **Processes, swap and weights** are not limited for single replicas.
 //! - **Networks** do not separate anything without a NetworkPolicy.

@@ -14,6 +14,8 @@
 //! | capabilities that come back | CVE-2022-24769, CVE-2022-27649 | inheritable and ambient sets are empty; the bounding set is cut before ids change; `no_new_privs` | `the_payload_has_dockers_capabilities_and_no_more` |
 //! | system calls nobody needs | | Docker's default profile as a filter, the last thing before the exec, with `no_new_privs` | `the_default_start_is_the_golden_one`, tests of `isolate::seccomp` (each number against the profile that Debian installs) |
 //! | the memory of the container's init | | not dumpable before the payload exists, `CAP_KILL` alone; the keeper believes only its own children | `an_init_has_one_capability_and_its_memory_is_closed`, `a_container_that_writes_into_its_init_leads_the_keeper_to_no_other_process` |
+//! | entering a running container with rights that its processes can take over | CVE-2016-9962 | not dumpable; rights are lowered by the start's own operations before anything appears in its PID namespace | `no_process_with_more_rights_than_theirs_is_seen_within`, `a_command_check_is_confined_as_the_container_is`, `nobody_within_sees_a_process_of_more_rights` |
+//! | a health check as a weapon | | connections of the keeper never wait, and read 256 bytes at most; children that a check gives the keeper are reaped beside its other work | `a_hostile_server_fails_its_check_and_disturbs_nothing`, `a_check_that_makes_children_of_its_keeper_disturbs_nothing` |
 //! | a full disk as a weapon | | the record of the end has its room before the container runs; an engine opens and removes without room | `a_container_that_fills_the_disk_is_on_record_and_can_be_removed` |
 //! | planted directories | | root and run directory must belong to the caller | `directories_of_others_are_refused` |
 //! | the keyring of the host | | a session keyring of its own | tests of `sandbox` |
@@ -24,9 +26,11 @@
 //! | image data as configuration of the host | CVE-2022-23648 | labels, annotations and volumes of an image are inert | tests of `container` |
 //! | users | CVE-2024-40635 | ids are strict 32-bit numbers; digits never fall back to a name; overflow is an error | tests of `value` and `container` |
 //! | credentials sent elsewhere | CVE-2020-15157 | bound to scheme, host and port; never follow a redirect | `a_redirect_to_another_host_carries_no_credentials` |
-//! | services of the host's loopback reached over the bridge | CVE-2020-8558 | packets from outside to 127.0.0.0/8 are dropped before everything else | tests of `network` |
+//! | services of the host's loopback reached over the bridge | CVE-2020-8558 | packets from containers to and from 127.0.0.0/8 are dropped before everything else | tests of `network` |
+//! | a container that speaks as another, or listens in its place | | cables from the host to one container each: no container sees another's frames; a source that its cable does not lead to is dropped before everything else | `a_container_cannot_speak_for_another` |
+//! | containers of other networks | | all is routed by the host; the destination must be in a network of the source | `containers_reach_those_of_their_networks` |
 //! | files of the host reached by a build | CVE-2024-1753, CVE-2024-23651 | contexts are read below a descriptor; `RUN` mounts are made like all others; secrets are in no layer and no history | tests of `build`, fuzz target `dockerfile` |
-//! | lengths in netlink messages | CVE-2021-43784 | checked conversions only | tests of `network` |
+//! | lengths in netlink messages | CVE-2021-43784 | checked conversions only | tests of `network`, fuzz target `netlink` |
 //!
 //! # What a container may do by default
 //!

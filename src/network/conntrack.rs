@@ -165,3 +165,58 @@ fn read_state(details: &[u8]) -> Result<u8> {
     }
     Ok(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::replies;
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A connection as the kernel tells it, and what is read of it.
+    fn told(protocol: i32, status: u32, state: Option<u8>) -> Option<Ipv4Addr> {
+        let mut message = Message::new(0, 0, &[libc::AF_INET as u8, 0, 0, 0]);
+        message
+            .nest(CTA_TUPLE_REPLY, |tuple| {
+                tuple
+                    .nest(CTA_TUPLE_IP, |addresses| {
+                        addresses.bytes(CTA_IP_V4_SRC, &[10, 77, 0, 2]);
+                    })
+                    .nest(CTA_TUPLE_PROTO, |transport| {
+                        transport.bytes(CTA_PROTO_NUM, &[protocol as u8]);
+                    });
+            })
+            .network_number(CTA_STATUS, status);
+        if let Some(state) = state {
+            message.nest(CTA_PROTOINFO, |details| {
+                details.nest(CTA_PROTOINFO_TCP, |tcp| {
+                    tcp.bytes(CTA_PROTOINFO_TCP_STATE, &[state]);
+                });
+            });
+        }
+        let bytes = message.finish(1).unwrap();
+        let reply = replies(&bytes).next().unwrap().unwrap();
+        read_living(&reply).unwrap()
+    }
+
+    #[test]
+    fn what_lives_was_led_to_a_container_and_is_not_closed() {
+        const TCP: i32 = libc::IPPROTO_TCP;
+        const UDP: i32 = libc::IPPROTO_UDP;
+        let member = Some(Ipv4Addr::new(10, 77, 0, 2));
+        for state in 0..=9 {
+            let expected = member.filter(|_| (1..=5).contains(&state));
+            assert_eq!(told(TCP, DESTINATION_REWRITTEN, Some(state)), expected, "state {state}");
+            assert_eq!(told(TCP, ASSURED, Some(state)), None);
+        }
+        assert_eq!(told(TCP, DESTINATION_REWRITTEN, None), None);
+        assert_eq!(told(UDP, DESTINATION_REWRITTEN, None), None);
+        assert_eq!(told(UDP, DESTINATION_REWRITTEN | ASSURED, None), member);
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_breaks_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+            let _ = read_living(&Reply { kind: 0, flags: 0, sequence: 0, payload: &bytes });
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Bridges, virtual cables, published ports: by netlink alone, with no program of the host.
+//! Virtual cables, published ports, balanced services: by netlink alone, with no program of the host.
 
 mod attachment;
 mod balance;
@@ -31,6 +31,16 @@ pub use stats::NetworkStats;
 
 use serde::{Deserialize, Serialize};
 
+/// What the kernel says about connections and about elements of sets, for the fuzz target.
+#[cfg(fuzzing)]
+pub(crate) fn read_as_everything(data: &[u8]) {
+    for reply in message::replies(data).flatten() {
+        let _ = conntrack::read_living(&reply);
+        let _ = nftables::read_as_everything(&reply);
+        let _ = route::read_as_everything(&reply);
+    }
+}
+
 /// What a container sees of the network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -40,8 +50,8 @@ pub enum Network {
     None,
     /// The host's network, unconfined: its interfaces, its loopback, its abstract sockets.
     Host,
-    /// An address of its own on the engine's bridge; the way out is masqueraded as the host, the way in are published
-    /// ports. The default.
+    /// An address of its own in the engine's network, behind the host; the way out is masqueraded as the host, the way
+    /// in are published ports. The default.
     #[default]
     Bridge,
 }

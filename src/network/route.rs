@@ -226,6 +226,13 @@ fn ifinfomsg(index: u32, flags: u32, change: u32) -> [u8; IFINFOMSG] {
     fixed
 }
 
+/// What is read of the kernel's answers, for the fuzz target.
+#[cfg(fuzzing)]
+pub(super) fn read_as_everything(reply: &Reply<'_>) -> Result<()> {
+    read_link(reply)?;
+    read_route(reply).map(drop)
+}
+
 fn read_link(reply: &Reply<'_>) -> Result<Link> {
     let fixed = || Some((u32_at(reply.payload, 4)?, u32_at(reply.payload, 8)?));
     let (index, flags) = fixed().ok_or_else(|| malformed("link"))?;

@@ -132,6 +132,7 @@ fn neighbour() -> NetworkNamespace {
 
 mod balance;
 mod connections;
+mod conversations;
 pub(super) mod host;
 mod isolation;
 mod life;

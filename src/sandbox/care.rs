@@ -78,6 +78,7 @@ impl CareTask {
             stop_signal: self.stop_signal as u32,
             target: with.enter.map_or(-1, |enter| enter.target),
             output: with.enter.map_or(-1, |enter| enter.output),
+            check: CheckKind::NONE,
             through_payload: u32::from(with.init && with.id_map.is_some()),
             ..CareOrders::default()
         };

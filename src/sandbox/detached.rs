@@ -112,31 +112,4 @@ impl KeeperOrders {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn orders_have_the_layout_the_keeper_reads() {
-        let orders = KeeperOrders {
-            namespaces: 1,
-            log_limit: 2,
-            log_files: 3,
-            cgroup: 4,
-            streams: [5, 6],
-            log_directory: 7,
-            directory: 8,
-            oom_file: 9,
-            remove: 10,
-            farewell: 11,
-            farewell_size: 12,
-            care: 13,
-            reserved: 0,
-        };
-        let bytes = orders.to_bytes();
-        assert_eq!(bytes.len(), size_of::<KeeperOrders>());
-        let at = std::mem::offset_of!(KeeperOrders, oom_file);
-        assert_eq!(bytes[at], 9);
-        let at = std::mem::offset_of!(KeeperOrders, care);
-        assert_eq!(bytes[at], 13);
-    }
-}
+mod tests;

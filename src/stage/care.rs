@@ -13,7 +13,7 @@ use super::watch::{Watch, Zombie, kills_for_memory, reap, signal};
 use super::call::call;
 use super::syscall::Errno;
 use super::{log, maps, notify};
-use crate::plan::layout::{CareOrders, KeeperOrders, Message, State};
+use crate::plan::layout::{CareOrders, CheckKind, KeeperOrders, Message, RestartCondition, State};
 use core::sync::atomic::Ordering;
 
 /// How often a start is looked at: whether its command is executed by now.
@@ -51,7 +51,9 @@ pub(crate) struct Care {
     channel: i32,
     /// The page of the runs after the first.
     page: Option<Page>,
-    /// When it is killed because it is unhealthy.
+    /// Whether it is being stopped because it is unhealthy.
+    condemned: bool,
+    /// When it is killed because of that.
     kill_at: u64,
     /// How often somebody asked for its stop.
     asked: u32,
@@ -73,20 +75,26 @@ impl Care {
             restarts: Restarts::new(condition, most, delay, longest_delay),
             channel: -1,
             page: None,
+            condemned: false,
             kill_at: NEVER,
             asked: 0,
             ready: false,
             last: None,
         };
+        if Care::restarts(&orders) {
+            record::reserve_stop(keeper.directory);
+        }
         care.publish(keeper);
         Some(care)
     }
 
     /// Whether what the payload is given must stay open for another start or a command.
     pub(crate) fn keeps_descriptors(orders: &CareOrders) -> bool {
-        orders.condition != crate::plan::layout::RestartCondition::NEVER
-            || orders.when_unhealthy == 1
-            || orders.check == crate::plan::layout::CheckKind::COMMAND
+        Care::restarts(orders) || orders.check == CheckKind::COMMAND
+    }
+
+    fn restarts(orders: &CareOrders) -> bool {
+        orders.condition != RestartCondition::NEVER || orders.when_unhealthy == 1
     }
 
     /// Whether the first process may be noted: one of a restart is a target for signals only once its command runs.
@@ -101,14 +109,16 @@ impl Care {
 
     /// What else to wait for: descriptors and events.
     pub(crate) fn polled(&self) -> [(i32, i16); 2] {
-        [(self.channel, POLLIN), self.checks.polled(&self.orders)]
+        let check = if self.condemned { (-1, 0) } else { self.checks.polled(&self.orders) };
+        [(self.channel, POLLIN), check]
     }
 
     /// When to look again.
     pub(crate) fn wake_at(&self, now: u64) -> u64 {
         match self.run {
             Run::Starting => now + START_TICK,
-            Run::Executed(_) => self.checks.wake_at().min(self.kill_at),
+            Run::Executed(_) if self.condemned => self.kill_at,
+            Run::Executed(_) => self.checks.wake_at(),
             Run::Resting(until) => until,
             Run::Over => now,
         }
@@ -129,7 +139,7 @@ impl Care {
             self.stop(program, watch);
         }
         if self.run == Run::Starting && program.recorder().state.load(Ordering::Acquire) == State::EXECUTING {
-            self.executed(program, keeper, now);
+            self.executed(program, now);
         }
         if let Run::Resting(until) = self.run
             && now >= until
@@ -147,8 +157,9 @@ impl Care {
     }
 
     /// Another child of the keeper has ended.
-    pub(crate) fn child_ended(&mut self, zombie: Zombie) {
-        self.checks.child_ended(zombie);
+    pub(crate) fn child_ended(&mut self, program: &Program, zombie: Zombie) {
+        let header = program.header();
+        self.checks.child_ended(zombie, header.op_count + header.enter_count - 1);
     }
 
     /// The first process has ended; the end to be recorded, where no restart follows.
@@ -163,9 +174,9 @@ impl Care {
         };
         let never_ran = end.fault.is_some();
         let failed = end.status != 0 || end.unknown || never_ran;
-        let unhealthy = self.kill_at != NEVER || self.checks.verdict() == Verdict::Unhealthy;
+        let unhealthy = self.condemned || self.checks.verdict() == Verdict::Unhealthy;
         let unhealthy = unhealthy && self.orders.when_unhealthy == 1;
-        self.kill_at = NEVER;
+        (self.condemned, self.kill_at) = (false, NEVER);
         if record::exists(keeper.directory, c"stop") {
             // A start that was cut off because of it is no run of its own.
             return Some(if never_ran && self.asked > 0 { self.last.unwrap_or(end) } else { end });
@@ -213,13 +224,12 @@ impl Care {
         }
     }
 
-    fn executed(&mut self, program: &Program, keeper: &KeeperOrders, now: u64) {
+    fn executed(&mut self, program: &Program, now: u64) {
         self.run = Run::Executed(now);
         self.checks.executed(now);
         if self.checks.verdict() == Verdict::Unchecked {
             self.tell(program, true);
         }
-        let _ = keeper;
     }
 
     /// Starts the same plan once more: in the same network, control groups and log, with fresh namespaces of all other
@@ -239,6 +249,7 @@ impl Care {
             // As a run that failed at once: the machine may have no process left for the moment.
             let failed = End { status: 127 << 8, fault: Some((errno, 0)), finished: log::now(), ..LOST };
             self.last = Some(failed);
+            let _ = record::rested(keeper.directory, &failed);
             self.run = match self.restarts.pause_after(Ended { failed: true, unhealthy: true, ran: 0 }) {
                 Some(pause) => Run::Resting(now.saturating_add(pause)),
                 None => Run::Over,
@@ -296,8 +307,8 @@ impl Care {
     }
 
     fn check(&mut self, program: &mut Program, keeper: &KeeperOrders, watch: &Watch, now: u64) {
-        // One that is being stopped for its health is not asked any more.
-        if self.kill_at != NEVER || !self.checks.step(program, keeper, &self.orders, watch.pid, now) {
+        // One that is being stopped for its health is not asked any more: it could not take the verdict back.
+        if self.condemned || !self.checks.step(program, keeper, &self.orders, watch.pid, now) {
             return;
         }
         self.publish(keeper);
@@ -307,7 +318,7 @@ impl Care {
                 self.tell(program, false);
                 if self.orders.when_unhealthy == 1 && self.restarts.is_left() {
                     signal(watch.pid, self.orders.stop_signal as usize);
-                    self.kill_at = now + UNHEALTHY_GRACE;
+                    (self.condemned, self.kill_at) = (true, now + UNHEALTHY_GRACE);
                 }
             }
             _ => {}
@@ -327,8 +338,11 @@ impl Care {
         }
     }
 
+    /// Writes what readers want to know, where there is more to know than that it runs.
     fn publish(&self, keeper: &KeeperOrders) {
-        self.checks.publish(keeper.directory, self.restarts.count());
+        if self.orders.check != CheckKind::NONE || Care::restarts(&self.orders) {
+            self.checks.publish(keeper.directory, self.restarts.count());
+        }
     }
 }
 

@@ -102,8 +102,9 @@ impl Command {
         }
     }
 
-    /// A child of the keeper has ended and is reaped; what came of the check, if that was its last process.
-    pub(crate) fn child_ended(&mut self, zombie: Zombie) -> Option<Result<(), Finding>> {
+    /// A child of the keeper has ended and is reaped; what came of the check, if that was its last process. `last` is the
+    /// operation that executes the command.
+    pub(crate) fn child_ended(&mut self, zombie: Zombie, last: u32) -> Option<Result<(), Finding>> {
         let before = self.pid;
         self.follow();
         if zombie.pid != self.pid {
@@ -121,7 +122,7 @@ impl Command {
             (State::EXECUTING, 0) => Ok(()),
             (State::EXECUTING, _) if raw & 0x7f != 0 => Err(self.finding(b"killed by signal ", raw & 0x7f)),
             (State::EXECUTING, _) => Err(self.finding(b"exit status ", raw >> 8)),
-            (State::FAULTED, _) => Err(self.fault()),
+            (State::FAULTED, _) => Err(self.fault(last)),
             _ => Err(plain(b"killed before the command was executed")),
         })
     }
@@ -151,12 +152,14 @@ impl Command {
         }
     }
 
-    fn fault(&self) -> Finding {
+    fn fault(&self, last: u32) -> Finding {
         let recorder = self.page.recorder();
-        let errno = recorder.errno.load(Ordering::Relaxed);
-        let mut what = Text::<48>::new();
-        what.push(b"the command cannot be run (step ");
-        what.number(u64::from(recorder.op.load(Ordering::Relaxed))).push(b")");
+        let (errno, op) = (recorder.errno.load(Ordering::Relaxed), recorder.op.load(Ordering::Relaxed));
+        if op == last {
+            return sentence(b"execute the command", errno);
+        }
+        let mut what = Text::<64>::new();
+        what.push(b"enter the container (step ").number(u64::from(op)).push(b" of the plan)");
         sentence(what.as_bytes(), errno)
     }
 

@@ -64,7 +64,7 @@ fn leave_the_host(program: &Program) -> Result<(), Errno> {
 fn start(program: &mut Program, orders: &KeeperOrders) -> Result<Watch, Errno> {
     let bit = |signal: usize| 1u64 << (signal - 1);
     let care = program.care();
-    let mut watch = Watch::open(bit(SIGCHLD) | if care.is_some() { bit(SIGUSR1) } else { 0 })?;
+    let mut watch = Watch::open(bit(SIGCHLD) | if care.is_some() { bit(SIGUSR1) } else { 0 }, orders)?;
     watch.start(program, orders, None)?;
     if !care.is_some_and(|care| Care::keeps_descriptors(&care)) {
         // What belongs to the payload must end with the payload.
@@ -101,7 +101,7 @@ fn serve(program: &mut Program, orders: &KeeperOrders, log: &mut Log, mut watch:
         let words = watch.take_signals();
         let found = watch.find_end(program, |zombie| {
             if let Some(care) = &mut care {
-                care.child_ended(zombie);
+                care.child_ended(program, zombie);
             }
         });
         if let Some(found) = found.filter(|_| !care.as_ref().is_some_and(Care::is_at_rest)) {

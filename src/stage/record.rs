@@ -47,6 +47,14 @@ pub(crate) fn reserve(directory: i32) -> Result<(), Errno> {
     written
 }
 
+/// Makes the file that whoever stops a container renames to `stop`: a full disk must not keep it from being stopped.
+pub(crate) fn reserve_stop(directory: i32) {
+    // SAFETY: the name is NUL-terminated.
+    if let Ok(file) = unsafe { call!(OPENAT, directory, c"stop.new".as_ptr(), WRITE_FLAGS, 0o600) } {
+        close(file as i32);
+    }
+}
+
 /// Records the end, durably.
 pub(crate) fn ended(directory: i32, end: &End) -> Result<(), Errno> {
     replace(directory, c"exit", text_of(end).as_bytes())

@@ -22,6 +22,8 @@ pub(crate) struct Watch {
     pub(crate) pid: u32,
     /// The one that is on record.
     pub(crate) recorded: u32,
+    /// Whether the plan goes on in a child of the process that was forked: where it makes a user namespace.
+    follows: bool,
     /// The out-of-memory kills in the control group before this run.
     pub(crate) kills: u64,
 }
@@ -48,10 +50,10 @@ pub(crate) enum Found {
 
 impl Watch {
     /// For the signals in `mask`, bit 0 being signal 1.
-    pub(crate) fn open(mask: u64) -> Result<Watch, Errno> {
+    pub(crate) fn open(mask: u64, orders: &KeeperOrders) -> Result<Watch, Errno> {
         // SAFETY: a mask of the kernel's size.
         let signals = unsafe { call!(SIGNALFD4, -1isize, &raw const mask, 8, O_CLOEXEC | O_NONBLOCK) }? as i32;
-        Ok(Watch { signals, pid: 0, recorded: 0, kills: 0 })
+        Ok(Watch { signals, pid: 0, recorded: 0, follows: orders.namespaces == 0, kills: 0 })
     }
 
     /// Forks the payload; `status` takes the place of the socket to the parent.
@@ -73,10 +75,11 @@ impl Watch {
     }
 
     /// Follows the container to the child that a forerunner went on in. The page that says so is mapped in the
-    /// container's own init: nothing but a child of this keeper is believed.
+    /// container's own init: nothing but a child of this keeper is believed, and nothing at all where there is no
+    /// forerunner, for a check is a child too.
     pub(crate) fn follow(&mut self, program: &Program) {
         let said = program.recorder().pid.load(Ordering::Acquire);
-        if self.pid != 0 && said != self.pid && is_child(said) {
+        if self.follows && self.pid != 0 && said != self.pid && is_child(said) {
             self.pid = said;
         }
     }

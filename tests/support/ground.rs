@@ -2,7 +2,7 @@
 
 use crate::program::require_program;
 use crate::scratch::Scratch;
-use coracle::{Container, ContainerBuilder, ContainerState, Engine, EngineOptions, HealthState, Image, Network};
+use coracle::{Container, ContainerBuilder, Engine, EngineOptions, HealthState, Image, Network};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ impl Ground {
             std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
         }
         let tree = scratch.path().join("tree");
-        std::fs::create_dir(scratch.path().join("shared")).unwrap();
+        scratch.file("shared/made", "");
         let image = engine.image_builder().copy(tree, "/").tag("test/busybox").commit().unwrap();
         Ground { engine, image, scratch }
     }
@@ -88,19 +88,6 @@ pub fn until_health(container: &Container, state: HealthState) {
         let report = container.health().unwrap();
         let logs: Vec<String> = container.logs().map(|line| line.unwrap().to_string()).collect();
         assert!(begin.elapsed() < PATIENCE, "not {state:?}: {report:?} {:?} {logs:?}", container.state());
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Waits until its keeper has started it again `count` times, and it runs; its first process.
-pub fn until_restarted(container: &Container, count: u32) -> i32 {
-    let begin = Instant::now();
-    loop {
-        let (restarts, state) = (container.restarts().unwrap(), container.state().unwrap());
-        if let (true, ContainerState::Running(process)) = (restarts >= count, &state) {
-            return *process;
-        }
-        assert!(begin.elapsed() < PATIENCE, "{restarts} restarts instead of {count}, {state:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -41,6 +41,46 @@ fn a_container_that_fills_the_disk_is_on_record_and_can_be_removed() {
 }
 
 #[test]
+fn a_container_that_fills_the_disk_is_started_again_once_there_is_room_and_can_be_stopped() {
+    on_a_small_disk(|directory| {
+        let services = open(directory);
+        let image = busybox_image(&services);
+        let filler = "[ -e /tried ] && sleep 1000; touch /tried; dd if=/dev/zero of=/big bs=64k; yes > /rest;
+            yes > /crumbs; exit 3";
+        let start = |script: &str| {
+            ContainerBuilder::new(services.clone(), image.clone())
+                .command(["/bin/sh", "-c", script])
+                .network(Network::None)
+                .restart(Restart::always().delay(Duration::ZERO, Duration::ZERO))
+                .detach()
+                .unwrap()
+        };
+        let container = start(filler);
+        let upper = directory.join("root/containers").join(container.id().as_str()).join("upper");
+        // No room for a record of the run's end: it is neither over nor followed by another.
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(container.restarts().unwrap(), 0);
+        let begin = std::time::Instant::now();
+        while container.restarts().unwrap() == 0 {
+            assert!(begin.elapsed() < Duration::from_secs(60));
+            for name in ["crumbs", "rest", "big"] {
+                let _ = std::fs::remove_file(upper.join(name));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let exit = container.stop(Duration::from_secs(60)).unwrap();
+        assert_ne!(exit.status, ExitStatus::Unknown);
+        container.remove().unwrap();
+        // One that leaves no room can be stopped all the same.
+        let container = start("yes > /rest; yes > /crumbs; exit 3");
+        std::thread::sleep(Duration::from_millis(500));
+        let exit = container.stop(Duration::ZERO).unwrap();
+        assert_ne!(exit.status, ExitStatus::Unknown);
+        container.remove().unwrap();
+    });
+}
+
+#[test]
 fn a_container_whose_end_cannot_be_recorded_has_ended_all_the_same() {
     let ground = Ground::new();
     let container = ground.container("exit 0").detach().unwrap();

@@ -129,7 +129,7 @@ fn again_at(state: &State, plan: &Plan, observed: &Observed, acting: bool) -> Op
             _ => {}
         }
         if known.leaving_since.is_some() {
-            due.push(state.clock + SOON);
+            due.push(state.clock.saturating_add(SOON));
         }
     }
     if state.stage == Stage::Rolling {
@@ -139,7 +139,7 @@ fn again_at(state: &State, plan: &Plan, observed: &Observed, acting: bool) -> Op
         due.push(state.not_before);
     }
     if acting || !observed.failed_starts.is_empty() {
-        due.push(state.clock + SOON);
+        due.push(state.clock.saturating_add(SOON));
     }
     let wait = due.into_iter().min()?.saturating_sub(state.clock).clamp(1, LONGEST_LOOK);
     Some(state.seen.saturating_add(wait))

@@ -83,7 +83,10 @@ pub enum Failure {
         finding: Option<String>,
     },
     /// No replica more became available in time.
-    NoProgress,
+    NoProgress {
+        /// What the health check of one that is not available found at last.
+        finding: Option<String>,
+    },
     /// A replica could not be started.
     NotStarted {
         /// The error.

@@ -51,7 +51,7 @@ impl State {
         let unbroken = known.ready_since.filter(|_| !broke);
         known.ready_since = ready.then(|| unbroken.unwrap_or(self.clock));
         let was = known.unavailable_since.is_none();
-        let long_enough = known.ready_since.is_some_and(|since| self.clock - since >= minimum);
+        let long_enough = known.ready_since.is_some_and(|since| self.clock.saturating_sub(since) >= minimum);
         let is = ready && (long_enough || (was && !broke));
         let (id, revision) = (known.id.clone(), known.revision);
         let happening = match (was, is) {
@@ -71,7 +71,7 @@ impl State {
         if self.clock < self.not_before {
             return;
         }
-        if self.clock - self.not_before > LONGEST_PAUSE {
+        if self.clock.saturating_sub(self.not_before) > LONGEST_PAUSE {
             self.replacements = 0;
         }
         let pause = FIRST_PAUSE.checked_shl(self.replacements.min(16)).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
@@ -81,7 +81,8 @@ impl State {
 
     /// Notes who is on the way out, and since when nobody new has been sent there.
     pub(super) fn note_leaving(&mut self, plan: &Plan, observed: &Observed, happenings: &mut Vec<Happening>) {
-        for (known, replica) in self.known.iter_mut().zip(&observed.replicas) {
+        let standing = |known: &Known| known.stopping.is_none();
+        for (known, replica) in self.known.iter_mut().zip(&observed.replicas).filter(|(known, _)| standing(known)) {
             if !plan.leaving.contains(&known.id) {
                 known.leaving_since = None;
                 continue;
@@ -101,8 +102,8 @@ impl State {
         let stuck = self.stage.is_rolling_back() && self.is_goals_own(id);
         let Some(known) = self.known.iter_mut().find(|known| known.id == *id) else { return false };
         let due = match (known.stopping, known.leaving_since) {
-            (Some(told), _) => clock - told >= TELL_AGAIN,
-            (None, Some(since)) => !in_traffic && (idle || clock - since >= drain),
+            (Some(told), _) => clock.saturating_sub(told) >= TELL_AGAIN,
+            (None, Some(since)) => !in_traffic && (idle || clock.saturating_sub(since) >= drain),
             (None, None) => false,
         };
         if due {

@@ -94,19 +94,14 @@ impl State {
         if self.crashes >= guard.crashes.max(1) {
             return Some(Failure::Crashed { crashes: self.crashes });
         }
-        let late = |(known, replica): (&Known, &Replica)| Failure::NotHealthy {
-            replica: known.id.clone(),
-            finding: replica.finding.clone(),
-        };
-        if let Some(overdue) = self.of_goal(observed).find(|(known, _)| self.is_overdue(known)) {
-            return Some(late(overdue));
+        if let Some((known, replica)) = self.of_goal(observed).find(|(known, _)| self.is_overdue(known)) {
+            return Some(Failure::NotHealthy { replica: known.id.clone(), finding: replica.finding.clone() });
         }
-        if self.clock - self.progressed < milliseconds(guard.progress_deadline) {
-            return None;
-        }
-        // Whoever holds the rollout up says more than that it does not go on.
-        let unavailable = self.of_goal(observed).find(|(known, _)| known.unavailable_since.is_some());
-        Some(unavailable.map_or(Failure::NoProgress, late))
+        let mut unavailable = self.of_goal(observed).filter(|(known, _)| known.unavailable_since.is_some());
+        // Whoever holds the rollout up may know why.
+        let finding = unavailable.next().and_then(|(_, replica)| replica.finding.clone());
+        let limit = milliseconds(guard.progress_deadline);
+        (self.clock.saturating_sub(self.progressed) >= limit).then_some(Failure::NoProgress { finding })
     }
 
     fn note_progress(&mut self, observed: &Observed) {

@@ -7,11 +7,12 @@ mod oracle;
 mod random;
 mod world;
 
-use super::controller::model::{Action, Goal, Happening, Moment, Stage, State};
+use super::controller::model::{Action, Decision, Failure, Goal, Happening, Moment, Stage, State};
 use super::controller::next;
 use super::strategy::{Guard, OnFailure, Rolling, Strategy};
 use oracle::{Broken, Oracle};
 use random::Random;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use world::{Character, World};
 
@@ -27,20 +28,66 @@ fn ten_thousand_deployments_keep_their_promises() {
     }
     let seeds = number("CORACLE_SEEDS").unwrap_or(10_000);
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get()) as u64;
-    let failed: Vec<(u64, Broken)> = std::thread::scope(|scope| {
-        let part = |thread: u64| move || (thread..seeds).step_by(threads as usize).find_map(try_seed);
+    let parts: Vec<Part> = std::thread::scope(|scope| {
+        let part = |thread: u64| move || try_seeds((thread..seeds).step_by(threads as usize));
         let running: Vec<_> = (0..threads).map(|thread| scope.spawn(part(thread))).collect();
-        running.into_iter().filter_map(|thread| thread.join().expect("a part of the seeds")).collect()
+        running.into_iter().map(|thread| thread.join().expect("a part of the seeds")).collect()
     });
-    if let Some((seed, broken)) = failed.into_iter().min() {
+    if let Some((seed, broken)) = parts.iter().filter_map(|part| part.broken.clone()).min() {
         let mut course = Course::new(seed, true);
         let _ = course.run();
         panic!("seed {seed}: {broken}\nreplay: CORACLE_SEED={seed} cargo test --lib simulation -- --nocapture");
     }
+    let mut times: BTreeMap<&str, u64> = BTreeMap::new();
+    for (what, number) in parts.iter().flat_map(|part| &part.times) {
+        *times.entry(what).or_default() += number;
+    }
+    println!("{times:#?}");
+    // A simulation in which nothing goes wrong would show nothing.
+    for what in WORTH_SEEING {
+        let number = times.get(what).copied().unwrap_or(0);
+        assert!(number >= seeds / 200, "{what}: {number} times in {seeds} deployments");
+    }
 }
 
-fn try_seed(seed: u64) -> Option<(u64, Broken)> {
-    Course::new(seed, false).run().err().map(|broken| (seed, broken))
+const WORTH_SEEING: [&str; 14] = [
+    "complete",
+    "back: crashed",
+    "back: not healthy",
+    "back: no progress",
+    "back: not started",
+    "rolled back",
+    "failed",
+    "removed",
+    "called back",
+    "adopted",
+    "host died",
+    "rebooted",
+    "jumped",
+    "overtaken",
+];
+
+/// What came of some of the seeds.
+#[derive(Default)]
+struct Part {
+    broken: Option<(u64, Broken)>,
+    times: BTreeMap<&'static str, u64>,
+}
+
+fn try_seeds(seeds: impl Iterator<Item = u64>) -> Part {
+    let mut part = Part::default();
+    for seed in seeds {
+        let mut course = Course::new(seed, false);
+        let result = course.run();
+        for (what, number) in course.times {
+            *part.times.entry(what).or_default() += number;
+        }
+        if let Err(broken) = result {
+            part.broken = Some((seed, broken));
+            break;
+        }
+    }
+    part
 }
 
 /// One deployment from its beginning to rest.
@@ -52,6 +99,7 @@ struct Course {
     revisions: u32,
     jumped: bool,
     loud: bool,
+    times: BTreeMap<&'static str, u64>,
 }
 
 impl Course {
@@ -61,7 +109,8 @@ impl Course {
         let world = World::new(goal.strategy.guard());
         let state = State::new(goal, world.clock());
         let oracle = Oracle::new(&state, world.clock());
-        let mut course = Course { random, world, state, oracle, revisions: 1, jumped: false, loud };
+        let mut course =
+            Course { random, world, state, oracle, revisions: 1, jumped: false, loud, times: BTreeMap::new() };
         course.choose_character(1);
         course
     }
@@ -96,6 +145,7 @@ impl Course {
         }
         self.tell(|_| format!("{:?} {:?}", made.actions, made.happenings));
         self.oracle.look(&self.state, now, &observed, &made)?;
+        self.count_up(&made);
         self.state = made.state;
         self.heal(&made.happenings);
         for action in &made.actions {
@@ -105,6 +155,12 @@ impl Course {
                 return Ok(false);
             }
             self.act(action);
+        }
+        if made.again_at.is_none()
+            && !made.settled
+            && matches!(self.state.stage, Stage::Rolling | Stage::RollingBack { .. })
+        {
+            return Err("it is not done, and does not want to be asked again".to_owned());
         }
         let wanted = made.again_at.map_or(Moment::MAX, |at| self.world.time + (at - now));
         let change = self.world.next_change().map_or(Moment::MAX, |at| at.max(self.world.time) + 1);
@@ -121,6 +177,36 @@ impl Course {
         Ok(false)
     }
 
+    fn count_up(&mut self, made: &Decision) {
+        for happening in &made.happenings {
+            let what = match happening {
+                Happening::Complete { .. } => "complete",
+                Happening::RollingBack { because: Failure::Crashed { .. }, .. } => "back: crashed",
+                Happening::RollingBack { because: Failure::NotHealthy { .. }, .. } => "back: not healthy",
+                Happening::RollingBack { because: Failure::NoProgress { .. }, .. } => "back: no progress",
+                Happening::RollingBack { because: Failure::NotStarted { .. }, .. } => "back: not started",
+                Happening::RolledBack { .. } => "rolled back",
+                Happening::Failed { .. } => "failed",
+                Happening::Removed => "removed",
+                _ => continue,
+            };
+            self.note(what);
+        }
+        for known in &made.state.known {
+            match self.state.known.iter().find(|before| before.id == known.id) {
+                Some(before) if before.leaving_since.is_some() && known.leaving_since.is_none() => {
+                    self.note("called back");
+                }
+                None if known.revision != self.state.goal.revision => self.note("adopted"),
+                _ => {}
+            }
+        }
+    }
+
+    fn note(&mut self, what: &'static str) {
+        *self.times.entry(what).or_default() += 1;
+    }
+
     fn act(&mut self, action: &Action) {
         self.world.carry_out(action, &mut self.random);
     }
@@ -131,6 +217,7 @@ impl Course {
 
     /// The world goes on without anybody who looks.
     fn be_down(&mut self) {
+        self.note("host died");
         self.world.failed_starts.clear();
         let until = self.world.time + self.random.between(0, 20_000);
         self.world.pass(until, &mut self.random);
@@ -154,11 +241,13 @@ impl Course {
             3..=5 => self.world.sicken(&mut self.random),
             6 => {
                 self.jumped = true;
+                self.note("jumped");
                 self.world.offset += self.random.between(1_000, 100_000_000) as i64;
                 self.tell(|_| "the clock jumps".to_owned());
             }
             7 if self.random.chance(50) => {
                 self.world.reboot(&mut self.random);
+                self.note("rebooted");
                 self.tell(|_| "the machine starts anew".to_owned());
             }
             8..=10 => self.roll(),
@@ -168,6 +257,10 @@ impl Course {
                 self.oracle.remove();
                 self.tell(|_| "it is to be removed".to_owned());
             }
+            // In a proven revision it is for the health check to have it started again.
+            14..=15 if matches!(self.state.stage, Stage::Rolling | Stage::RollingBack { .. }) => {
+                self.world.hang(&mut self.random);
+            }
             _ => {}
         }
     }
@@ -175,6 +268,9 @@ impl Course {
     fn roll(&mut self) {
         if self.state.stage == Stage::Removing {
             return;
+        }
+        if self.state.stage == Stage::Rolling {
+            self.note("overtaken");
         }
         self.revisions += 1;
         let goal = random_goal(&mut self.random, self.revisions);
@@ -206,7 +302,10 @@ impl Course {
             Character::Crashing,
             Character::Absent,
         ];
-        let character = *self.random.pick(&characters).unwrap_or(&Character::Good);
+        // Without a good one there is nothing to roll back to.
+        let good = revision == 1 && self.random.chance(60);
+        let characters = if good { &characters[..1] } else { &characters[..] };
+        let character = *self.random.pick(characters).unwrap_or(&Character::Good);
         self.world.characters.insert(revision, character);
         self.tell(|_| format!("revision {revision} is {character:?}"));
     }

@@ -4,7 +4,7 @@ use super::world::World;
 use crate::deploy::controller::model::{
     Action, Condition, Decision, Failure, Happening, Moment, Observed, Replica, RevisionNumber, Stage, State,
 };
-use crate::deploy::{OnFailure, Strategy};
+use crate::deploy::strategy::{OnFailure, Strategy};
 use crate::value::ContainerId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +19,10 @@ struct Seen {
     restarts: u32,
     ended: bool,
     told: bool,
+    /// Crashes since the look before.
+    crashed: bool,
+    /// Whether it was last said to be available.
+    said: bool,
     /// When it was last seen in traffic.
     in_traffic_at: Moment,
 }
@@ -105,6 +109,7 @@ impl Oracle {
         self.see(before, observed, rebooted);
         promise!(made.again_at.is_none_or(|at| at > now), "it wants to be asked again in the past");
         self.check_verdict(before, observed, made)?;
+        self.check_told(made)?;
         self.check_traffic(observed, made)?;
         self.check_actions(observed, made)?;
         self.hear(before, made)
@@ -135,6 +140,7 @@ impl Oracle {
                 rollout.crashes += crashes;
             }
             (seen.restarts, seen.ended) = (replica.restarts, ended);
+            seen.crashed = crashes > 0 && !seen.told && !rebooted;
             if replica.condition != Condition::Ready || crashes > 0 {
                 (seen.ready_since, seen.available) = (None, false);
             }
@@ -178,7 +184,7 @@ impl Oracle {
         }
         let leaving =
             |id: &ContainerId| before.known.iter().any(|known| known.id == *id && known.leaving_since.is_some());
-        let (mut all, mut available) = (0, 0);
+        let (mut all, mut available, mut finding) = (0, 0, None);
         for replica in observed.replicas.iter().filter(|r| r.revision == rollout.revision && !leaving(&r.id)) {
             let seen = &self.seen[&replica.id];
             if seen.told || seen.ended {
@@ -186,6 +192,9 @@ impl Oracle {
             }
             all += 1;
             available += u32::from(seen.available);
+            if !seen.available {
+                finding = finding.or_else(|| Some(replica.finding.clone()));
+            }
             let age = self.time - seen.first.max(rollout.begun);
             if !seen.proven && age >= guard.healthy_deadline.as_millis() as Moment {
                 grounds.push(Failure::NotHealthy { replica: replica.id.clone(), finding: replica.finding.clone() });
@@ -199,10 +208,26 @@ impl Oracle {
             rollout.best = rollout.best.max(available);
         }
         if self.time - rollout.gained >= guard.progress_deadline.as_millis() as Moment {
-            grounds.push(Failure::NoProgress);
+            grounds.push(Failure::NoProgress { finding: finding.flatten() });
         }
         self.rollout = Some(rollout);
         grounds
+    }
+
+    /// Everything that befell a replica is said, once, unless it had been told to stop.
+    fn check_told(&mut self, made: &Decision) -> Result<(), Broken> {
+        for (id, seen) in self.seen.iter_mut().filter(|(_, seen)| !seen.told) {
+            let (id, revision, was) = (id.clone(), seen.revision, seen.said);
+            let said = |what: &Happening| made.happenings.iter().filter(|happening| *happening == what).count();
+            let crashed = said(&Happening::Crashed { id: id.clone(), revision });
+            let available = said(&Happening::Available { id: id.clone(), revision });
+            let unready = said(&Happening::Unready { id: id.clone(), revision });
+            seen.said = seen.available;
+            promise!(crashed == usize::from(seen.crashed), "a crash of {id} is said {crashed} times");
+            promise!(available == usize::from(!was && seen.said), "{id} is said {available} times to be available");
+            promise!(unready == usize::from(was && !seen.said), "{id} is said {unready} times to be unready");
+        }
+        Ok(())
     }
 
     /// New connections go to replicas that are available, and to some as long as any work.
@@ -312,10 +337,7 @@ impl Oracle {
                     promise!(self.rolling_back.take() == Some(*failed), "rolled back, but not rolling back");
                 }
                 Happening::Removed => promise!(before.stage == Stage::Removing, "removed unasked"),
-                Happening::Available { .. }
-                | Happening::Crashed { .. }
-                | Happening::Unready { .. }
-                | Happening::Leaving { .. } => {}
+                _ => {}
             }
         }
         promise!((made.state.stage == Stage::Rolling) == self.rollout.is_some(), "a rollout ended unsaid");
@@ -360,6 +382,8 @@ impl Seen {
             restarts: 0,
             ended: false,
             told: false,
+            crashed: false,
+            said: false,
             in_traffic_at: time,
         }
     }

@@ -154,6 +154,15 @@ impl World {
         }
     }
 
+    /// A replica that starts never comes to its end.
+    pub(super) fn hang(&mut self, random: &mut Random) {
+        if let Some(body) = self.strike(random)
+            && body.replica.condition == Condition::Starting
+        {
+            body.next = None;
+        }
+    }
+
     /// A ready replica falls ill for a while.
     pub(super) fn sicken(&mut self, random: &mut Random) {
         let well = random.between(200, 8_000);

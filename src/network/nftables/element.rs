@@ -187,3 +187,37 @@ fn read_target(bytes: &[u8]) -> Result<Target> {
         _ => Ok(Target::None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::Change;
+    use super::super::ruleset::elements;
+    use super::*;
+    use crate::network::message::replies;
+    use proptest::prelude::*;
+
+    #[test]
+    fn elements_are_read_as_they_are_written() {
+        let member = Ipv4Addr::new(10, 77, 0, 2);
+        let all = [
+            Element::address(member),
+            Element::pair(member),
+            Element::chain(Some(member), Protocol::Tcp, 80, "svc1-tcp-80".to_owned()),
+            Element::slot(7, "svc1-tcp-80-10.77.0.2".to_owned()),
+            Redirect::new(&PublishedPort::new(8000, 80), member).element,
+        ];
+        let bytes = elements(Change::NewElement, 0, "coracle0", "set", &all).finish(1).unwrap();
+        let reply = replies(&bytes).next().unwrap().unwrap();
+        assert_eq!(read_elements(&reply).unwrap(), all);
+        assert_eq!(read_name(&reply, "coracle0", 2).unwrap().as_deref(), Some("set"));
+        assert_eq!(read_name(&reply, "coracle1", 2).unwrap(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_breaks_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+            let reply = Reply { kind: 0, flags: 0, sequence: 0, payload: &bytes };
+            let _ = (read_elements(&reply), read_name(&reply, "coracle0", 2));
+        }
+    }
+}

@@ -213,6 +213,13 @@ pub(crate) fn readiness_bytes(table: &str, address: Ipv4Addr) -> Result<(Vec<u8>
     Ok((bytes(false)?, bytes(true)?))
 }
 
+/// What is read of the kernel's answers, for the fuzz target.
+#[cfg(fuzzing)]
+pub(super) fn read_as_everything(reply: &super::message::Reply<'_>) -> Result<()> {
+    read_elements(reply)?;
+    read_name(reply, "coracle0", 3).map(drop)
+}
+
 fn down_batch(table: &str, address: Ipv4Addr, down: bool, flags: i32) -> Batch {
     let operation = "change which containers get connections";
     let mut batch = Batch::default();

@@ -256,6 +256,15 @@ fn a_service_without_members_refuses() {
     });
 }
 
+/// How many first packets of connections were sent again in the network namespace of the calling thread.
+fn repeated_attempts() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/net/netstat").unwrap();
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, numbers) = (lines.next().unwrap(), lines.next().unwrap());
+    let mut both = names.split_whitespace().zip(numbers.split_whitespace());
+    both.find(|(name, _)| *name == "TCPSynRetrans").unwrap().1.parse().unwrap()
+}
+
 #[test]
 fn no_connection_is_lost_while_members_change() {
     const CHANGES: usize = 500;
@@ -267,21 +276,19 @@ fn no_connection_is_lost_while_members_change() {
         engine.networks.route(&name("web"), &equal(&[&containers[0]])).unwrap();
         let done = AtomicBool::new(false);
         let host = crate::kernel::current_network_namespace().unwrap();
-        let connections: usize = std::thread::scope(|scope| {
+        let counts: Vec<(usize, u64)> = std::thread::scope(|scope| {
             let clients: Vec<_> = (0..3)
                 .map(|client: usize| {
                     let (done, containers) = (&done, &containers);
                     let work = move || {
-                        let mut count = 0;
+                        let mut count = 0usize;
                         while !done.load(Ordering::Relaxed) {
                             let (address, port) = if client == 1 { (Ipv4Addr::LOCALHOST, 8080) } else { (stable, 80) };
-                            // A SYN that is dropped would be sent again after a second: that counts as lost.
-                            let begin = Instant::now();
                             asked(address, port);
-                            assert!(begin.elapsed() < Duration::from_millis(990), "a connection waited");
+                            std::thread::sleep(Duration::from_millis(1));
                             count += 1;
                         }
-                        count
+                        (count, repeated_attempts())
                     };
                     let host = &host;
                     scope.spawn(move || match client {
@@ -308,9 +315,10 @@ fn no_connection_is_lost_while_members_change() {
                 }
             }
             done.store(true, Ordering::Relaxed);
-            clients.into_iter().map(|client| client.join().unwrap()).sum()
+            clients.into_iter().map(|client| client.join().unwrap()).collect()
         });
-        assert!(connections > 200, "{connections}");
+        // No packet was dropped: none had to be sent again after a second.
+        assert!(counts.iter().all(|(connections, repeated)| *connections > 50 && *repeated == 0), "{counts:?}");
         // Of 500 versions two are left.
         let sets: BTreeSet<String> = ruleset()
             .split('"')

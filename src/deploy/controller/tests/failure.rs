@@ -2,7 +2,7 @@
 
 use super::trace::Course;
 use super::{recreate, rolling};
-use crate::deploy::OnFailure;
+use crate::deploy::strategy::{Guard, OnFailure, Strategy};
 use std::time::Duration;
 
 #[test]
@@ -51,7 +51,7 @@ fn a_revision_without_progress_rolls_back() {
         2.0s  route [r1/1 r2/2] * available r2/2, leaving r1/0
         2.1s  stop r1/0
         2.6s  remove r1/0, start r2/3
-        12.2s  stop r2/3 * rolling back r2 to r1: r2/3 not healthy (status 503), leaving r2/3
+        12.2s  stop r2/3 * rolling back r2 to r1: no progress (status 503), leaving r2/3
         12.7s  remove r2/3, start r1/0
         14.7s  route [r1/1 r1/0] * available r1/0, leaving r2/2, rolled back r2 to r1
         14.8s  stop r2/2
@@ -122,4 +122,30 @@ fn recreate_comes_back_the_same_way() {
         2.8s  * available r1/0, rolled back r2 to r1
         ",
     );
+}
+
+#[test]
+fn a_good_replica_that_gets_stuck_on_the_way_back_is_replaced() {
+    let mut course = Course::running(1, Strategy::Recreate(Guard::default().healthy_deadline(Duration::from_secs(20))));
+    course.unstartable.insert(2);
+    course.never_ready.insert(1);
+    course.want(2, 1);
+    course.run(2_000);
+    course.never_ready.clear();
+    course.run_until_settled();
+    course.assert_trace(
+        "
+        0.0s  route [] * leaving r1/0
+        0.1s  stop r1/0
+        0.6s  remove r1/0
+        0.7s  start r2/0
+        0.8s  start r1/0 * rolling back r2 to r1: no such image
+        20.9s  stop r1/0 * leaving r1/0
+        21.4s  remove r1/0
+        21.9s  start r1/0
+        22.9s  route [r1/0]
+        23.9s  * available r1/0, rolled back r2 to r1
+        ",
+    );
+    assert_eq!(course.state.goal.revision, 1);
 }

@@ -1,6 +1,7 @@
 //! The ordinary courses of a deployment, each as a trace that can be read: when, what was done, `*` what happened.
 //! `r2/0` is the replica of revision 2 in place 0.
 
+mod arbitrary;
 mod failure;
 mod rollout;
 mod steady;

@@ -167,3 +167,12 @@ fn a_replica_nobody_recorded_is_adopted() {
         ",
     );
 }
+
+#[test]
+fn a_strategy_that_allows_nothing_takes_one_at_a_time_rather_than_hang() {
+    let mut course = Course::running(2, rolling().surge(0).unavailable(0));
+    course.want(2, 2);
+    course.run_until_settled();
+    assert_eq!(course.state.stable, Some(2));
+    assert!(course.observed.replicas.iter().all(|replica| replica.revision == 2));
+}

@@ -189,7 +189,8 @@ impl Course {
             Failure::NotHealthy { replica, finding } => {
                 format!("{} not healthy ({})", self.name(replica), finding.as_deref().unwrap_or("no finding"))
             }
-            Failure::NoProgress => "no progress".to_owned(),
+            Failure::NoProgress { finding: Some(finding) } => format!("no progress ({finding})"),
+            Failure::NoProgress { .. } => "no progress".to_owned(),
             Failure::NotStarted { error } => error.clone(),
         }
     }
