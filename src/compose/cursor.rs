@@ -57,7 +57,7 @@ impl<'file> Cursor<'file> {
     /// The text of a scalar; anything else is noted and `None`.
     pub(super) fn text(&self) -> Option<&'file str> {
         match &self.node.value {
-            Value::Scalar { text, .. } => Some(text),
+            Value::Scalar(text) => Some(text),
             other => {
                 self.wrong(format!("is {}, not text", kind_of(other)));
                 None
@@ -181,7 +181,7 @@ impl<'file> Fields<'file> {
 fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "empty",
-        Value::Scalar { .. } => "text",
+        Value::Scalar(_) => "text",
         Value::List(_) => "a list",
         Value::Map(_) => "a map",
     }

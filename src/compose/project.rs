@@ -360,7 +360,7 @@ fn project_name(root: &Node, directory: &Path, environment: &BTreeMap<String, St
     let lookup = |name: &str| environment.get(name).cloned();
     if let Value::Map(entries) = &root.value
         && let Some((_, node)) = entries.iter().find(|(key, _)| key.text == "name")
-        && let Value::Scalar { text, .. } = &node.value
+        && let Value::Scalar(text) = &node.value
     {
         return interpolate(text, &lookup).unwrap_or_default();
     }
@@ -391,7 +391,7 @@ impl Replacement<'_> {
     fn replace(&mut self, node: &mut Node) {
         match &mut node.value {
             Value::Null => {}
-            Value::Scalar { text, .. } => match self.replaced(text) {
+            Value::Scalar(text) => match self.replaced(text) {
                 Ok(replaced) => *text = replaced,
                 Err(message) => {
                     let message = format!("{}{message}", place_of(&self.path));

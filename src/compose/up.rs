@@ -14,13 +14,16 @@ use crate::launch::ExitStatus;
 use crate::value::Port;
 use crate::{Digest, Error, ErrorKind, Result};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The label that tells whether the container of a service that runs once is still what the file wants.
 const CONFIGURATION_LABEL: &str = "com.docker.compose.config-hash";
 
 /// How often a health check's verdict is looked at.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How long the start of a container by somebody else may take.
+const START_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A project that is to be brought up; see [`up`].
 pub struct Up<'run> {
@@ -196,27 +199,34 @@ impl<'run> Up<'run> {
             }
         }
         let wanted = self.configuration(service, image)?;
-        match self.engine.find_container(&service.full_name) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            found => {
-                let found = found?;
-                if found.labels().get(PROJECT_LABEL) != Some(&self.project.name) {
-                    return Err(taken("container", &service.full_name));
-                }
-                let failed =
-                    matches!(found.state()?, ContainerState::Exited(exit) if exit.status != ExitStatus::Exited(0));
-                if found.labels().get(CONFIGURATION_LABEL) == Some(&wanted) && !failed {
-                    (self.progress)(&ProjectEvent::Unchanged { service: service.name.clone() });
-                    return Ok(());
-                }
-                self.stop_and_remove(&found)?;
-            }
+        if self.is_there(service, &wanted)? {
+            (self.progress)(&ProjectEvent::Unchanged { service: service.name.clone() });
+            return Ok(());
         }
         let container = service.describe(self.project, self.engine.container(image));
         container.label(CONFIGURATION_LABEL, wanted).detach()?;
         let (service, container) = (service.name.clone(), service.full_name.clone());
         (self.progress)(&ProjectEvent::Started { service, container });
         Ok(())
+    }
+
+    /// Whether the container of a service that runs once is there, as it is `wanted`, and has not failed. Any other of its
+    /// name is removed.
+    fn is_there(&mut self, service: &Service, wanted: &str) -> Result<bool> {
+        let found = match self.engine.find_container(&service.full_name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            found => found?,
+        };
+        if found.labels().get(PROJECT_LABEL) != Some(&self.project.name) {
+            return Err(taken("container", &service.full_name));
+        }
+        let Some(state) = settled(&found)? else { return Ok(false) };
+        let failed = matches!(state, ContainerState::Exited(exit) if exit.status != ExitStatus::Exited(0));
+        if found.labels().get(CONFIGURATION_LABEL).is_some_and(|label| label == wanted) && !failed {
+            return Ok(true);
+        }
+        self.stop_and_remove(&found)?;
+        Ok(false)
     }
 
     /// What decides whether a container that runs once is what the file wants.
@@ -293,6 +303,21 @@ fn exposed(image: &Image) -> Vec<Port> {
     let config = image.config().config.as_ref();
     let ports = config.and_then(|config| config.exposed_ports.as_ref());
     ports.map(|ports| ports.keys().filter_map(|port| port.parse().ok()).collect()).unwrap_or_default()
+}
+
+/// What a container is doing, once a start that a killed host has left under way has come to something; `None` where that
+/// was nothing.
+fn settled(container: &Container) -> Result<Option<ContainerState>> {
+    let begin = Instant::now();
+    loop {
+        match container.state() {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::InUse && begin.elapsed() < START_PATIENCE => {
+                std::thread::sleep(TICK);
+            }
+            state => return state.map(Some),
+        }
+    }
 }
 
 fn wait_until_healthy(container: &Container, name: &str) -> Result<()> {

@@ -28,11 +28,8 @@ pub(super) struct Node {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
     Null,
-    /// The text as written; `plain` where it was not quoted.
-    Scalar {
-        text: String,
-        plain: bool,
-    },
+    /// The text, quoted or not; what is not quoted and says so is [`Null`](Self::Null).
+    Scalar(String),
     List(Vec<Node>),
     /// In the order of the file; no key twice.
     Map(Vec<(Key, Node)>),
@@ -102,7 +99,7 @@ impl Loader<'_> {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && !self.is_text(tag, line);
                 let null = plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
-                let value = if null { Value::Null } else { Value::Scalar { text: text.into_owned(), plain } };
+                let value = if null { Value::Null } else { Value::Scalar(text.into_owned()) };
                 self.count(1, line)?;
                 self.finished(Node { line, value }, anchor, 1, 0)
             }
@@ -243,7 +240,7 @@ impl Loader<'_> {
 
 fn key_of(node: Node) -> Result<Key, Problem> {
     match node.value {
-        Value::Scalar { text, .. } => Ok(Key { line: node.line, text }),
+        Value::Scalar(text) => Ok(Key { line: node.line, text }),
         _ => Err(problem(node.line, "a key is not text")),
     }
 }
@@ -269,7 +266,7 @@ mod tests {
         let shown: Vec<String> = merged
             .iter()
             .map(|(key, node)| match &node.value {
-                Value::Scalar { text, .. } => format!("{}={text}@{}", key.text, node.line),
+                Value::Scalar(text) => format!("{}={text}@{}", key.text, node.line),
                 other => panic!("{other:?}"),
             })
             .collect();
