@@ -182,9 +182,9 @@ fn an_image_is_built_where_it_is_missing() {
     on_a_host(|engine, directory| {
         std::fs::create_dir(directory.join("app")).unwrap();
         std::fs::write(directory.join("app/greeting"), "hello\n").unwrap();
-        let dockerfile = "ARG BASE\nFROM ${BASE}\nCOPY greeting /greeting\nCMD [\"/bin/cat\", \"/greeting\"]\n";
+        let dockerfile = "ARG BASE\nFROM ${BASE}\nCOPY greeting /greeting\nENTRYPOINT [\"/bin/ls\"]\nCMD [\"/bin/cat\", \"/greeting\"]\n";
         std::fs::write(directory.join("app/Containerfile"), dockerfile).unwrap();
-        let text = "name: c\nservices:\n  app:\n    build: {context: ./app, dockerfile: Containerfile, args: [BASE=test/sh]}\n    restart: 'no'\n";
+        let text = "name: c\nservices:\n  app:\n    build: {context: ./app, dockerfile: Containerfile, args: [BASE=test/sh]}\n    entrypoint: []\n    restart: 'no'\n";
         let project = project(text, directory);
         let events = up(engine, &project);
         assert!(events.iter().any(|event| matches!(event, ProjectEvent::Build { .. })), "{events:#?}");
@@ -247,5 +247,41 @@ fn services_find_each_other_by_name_in_their_own_project_and_networks() {
         compose::down(engine, &projects[0]).run().unwrap();
         assert!(engine.deployment("one-web").is_err() && engine.deployment("two-web").is_ok());
         down(engine, &projects[1]);
+    });
+}
+
+/// Says to a copy of this program that it is to bring the shop up, and where.
+const HOST: &str = "CORACLE_TEST_COMPOSE_HOST";
+
+/// The body of the host that is killed.
+#[test]
+fn host_to_be_killed() {
+    let Some(directory) = std::env::var_os(HOST) else { return };
+    let directory = Path::new(&directory);
+    let _ = compose::up(&engine(directory), &project(SHOP, directory)).run();
+}
+
+#[test]
+fn a_host_killed_while_it_brings_a_project_up_is_followed_by_one_that_finishes() {
+    on_a_host(|first, directory| {
+        for pause in [100, 700, 1500, 2500] {
+            let mut host = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "host_to_be_killed"])
+                .env(HOST, directory)
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::null())
+                .spawn()
+                .unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(pause));
+            host.kill().unwrap();
+            host.wait().unwrap();
+            let (engine, shop) = (engine(directory), project(SHOP, directory));
+            up(&engine, &shop);
+            let processes = compose::ps(&engine, &shop).unwrap();
+            let running =
+                processes.iter().filter(|process| matches!(process.state, ContainerState::Running(_))).count();
+            assert_eq!(running, 3, "killed after {pause} ms:\n{processes}");
+            down(first, &shop);
+        }
     });
 }

@@ -125,7 +125,8 @@ fn an_image_that_was_tagged_anew_is_a_new_revision_and_the_old_one_comes_back() 
 fn a_version_that_ends_at_once_is_taken_back_with_the_reason() {
     on_a_host(|engine, _| {
         assert_eq!(live(engine, idle("worker").replicas(2)), 1);
-        let bad = idle("worker").replicas(2).command(["/bin/sh", "-c", "exit 3"]);
+        // The scale comes back too, as it was.
+        let bad = idle("worker").replicas(4).command(["/bin/sh", "-c", "exit 3"]);
         let outcome = engine.deploy(bad).unwrap().finish().unwrap();
         assert_eq!(outcome.to_string(), "back on revision 1: revision 2 failed (its replicas crashed 3 times)");
         let missing = idle("worker").replicas(2).command(["/bin/nothing"]);

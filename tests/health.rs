@@ -41,7 +41,7 @@ fn an_http_check_follows_what_the_server_says() {
             .unwrap();
         assert_eq!(container.health().unwrap().state, HealthState::Starting);
         until_health(&container, HealthState::Unhealthy);
-        assert_eq!(finding(&container), "status 404");
+        until("the server answers", || finding(&container) == "status 404");
         assert!(container.health().unwrap().failures >= 2);
         let before = container.health().unwrap().since;
         std::fs::write(up.join("ready"), "").unwrap();
@@ -153,9 +153,13 @@ fn confinements(ground: &Ground, container: &Container) -> [String; 2] {
 }
 
 fn confined(builder: coracle::ContainerBuilder) -> coracle::ContainerBuilder {
-    let check = format!("({CONFINEMENT}) > /srv/aside && mv /srv/aside /srv/check");
+    let check = format!("[ -e /srv/payload ] && ({CONFINEMENT}) > /srv/aside && mv /srv/aside /srv/check");
     builder
-        .command(["/bin/sh", "-c", &format!("mkdir -p /srv; ({CONFINEMENT}) > /srv/payload; sleep 1000")])
+        .command([
+            "/bin/sh",
+            "-c",
+            &format!("mkdir -p /srv; ({CONFINEMENT}) > /srv/first; mv /srv/first /srv/payload; sleep 1000"),
+        ])
         .env("SOME", "thing")
         .health(often(Health::command(["/bin/sh", "-c", &check])))
 }
@@ -214,6 +218,19 @@ fn assert_same(payload: &str, check: &str) {
         different.is_empty() && payload.lines().count() == check.lines().count(),
         "{different:?}\n{payload}\n{check}"
     );
+}
+
+#[test]
+fn rootless_containers_on_the_hosts_network_are_asked_at_its_loopback() {
+    let ground = Ground::new("loopback");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let builder = ground.container("sleep 1000").network(Network::Host);
+    let container = builder.health(often(Health::tcp(port))).detach().unwrap();
+    until_health(&container, HealthState::Healthy);
+    drop(listener);
+    until_health(&container, HealthState::Unhealthy);
+    assert_eq!(finding(&container), "connection refused");
 }
 
 #[test]

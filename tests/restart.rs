@@ -165,7 +165,8 @@ fn a_restart_keeps_address_port_group_files_and_log() {
         for runs in 1..=5 {
             let expected = "x".repeat(runs) + "\n";
             for address in [here, there] {
-                assert_eq!(http_get_until(address, "/index.html", PATIENCE).unwrap().text(), expected);
+                let answer = http_get_until(address, "/index.html", PATIENCE).unwrap();
+                assert_eq!((answer.status, answer.text()), (200, expected.clone()), "{}", answer.head);
             }
             assert!(container.stats().unwrap().pids.current >= 2);
             if runs < 5 {

@@ -4,6 +4,8 @@
 mod load;
 #[path = "support/namespace.rs"]
 mod namespace;
+#[path = "../examples/rollout/request.rs"]
+mod request;
 
 use coracle::{
     ContainerState, Deployment, DeploymentStage, Engine, EngineOptions, Health, Outcome, Rolling, RolloutEvent,

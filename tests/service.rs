@@ -1,11 +1,11 @@
 //! The stable address of a deployment: who reaches it, what is refused, what is left of it.
 
-#[path = "../examples/rollout/load.rs"]
-mod load;
 #[path = "support/namespace.rs"]
 mod namespace;
 #[path = "support/program.rs"]
 mod program;
+#[path = "../examples/rollout/request.rs"]
+mod request;
 
 use coracle::{Deployment, Engine, EngineOptions, ErrorKind, Health, Network, Outcome, Rolling, RolloutFailure};
 use namespace::in_network_namespace;
@@ -82,7 +82,7 @@ fn it_is_reached_from_the_host_its_loopback_and_other_containers_by_name() {
         let status = engine.deployment("web").unwrap().status().unwrap();
         let address = status.address.expect("a stable address");
         for target in [SocketAddr::from((address, PORT)), (Ipv4Addr::LOCALHOST, 18_100).into()] {
-            let answers: Vec<String> = (0..8).map(|_| load::get(target).unwrap()).collect();
+            let answers: Vec<String> = (0..8).map(|_| request::get(target).unwrap()).collect();
             assert!(answers.iter().all(|answer| answer.starts_with("version 1 on web-r1-")), "{answers:?}");
             let replicas: std::collections::BTreeSet<&String> = answers.iter().collect();
             assert_eq!(replicas.len(), 2, "round robin reaches both: {answers:?}");
@@ -115,7 +115,7 @@ fn a_port_that_is_taken_is_refused_and_what_runs_is_untouched() {
         assert!(error.to_string().contains("18101"), "{error}");
         assert_eq!(engine.deployment("other").unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(engine.deployment("web").unwrap().status().unwrap(), before);
-        let answer = load::get((Ipv4Addr::LOCALHOST, 18_101).into()).unwrap();
+        let answer = request::get((Ipv4Addr::LOCALHOST, 18_101).into()).unwrap();
         assert!(answer.starts_with("version 1 "), "{answer}");
         // The port stays taken as long as the deployment lives.
         assert!(TcpListener::bind((Ipv4Addr::UNSPECIFIED, 18_101)).is_err());
@@ -178,14 +178,14 @@ fn flushed_rules_are_made_again_by_resume() {
     on_a_host(|engine, _| {
         live(engine, web("web", "1").replicas(2).publish(18_103, PORT));
         let target = SocketAddr::from((Ipv4Addr::LOCALHOST, 18_103));
-        load::get(target).unwrap();
+        request::get(target).unwrap();
         output("nft", &["flush", "ruleset"]);
         output("nft", &["add", "table", "ip", "others"]);
-        assert!(load::get(target).is_err());
+        assert!(request::get(target).is_err());
         for rollout in engine.resume().unwrap() {
             assert_eq!(rollout.finish().unwrap(), Outcome::Complete(1));
         }
-        load::get(target).unwrap();
+        request::get(target).unwrap();
         assert!(output("nft", &["list", "tables"]).contains("table ip others"));
         engine.deployment("web").unwrap().remove().unwrap();
     });

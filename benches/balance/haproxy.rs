@@ -39,7 +39,7 @@ fn configuration(members: &[Ipv4Addr]) -> String {
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
     let servers: String = members.iter().map(|address| format!("    server {address} {address}:80\n")).collect();
     format!(
-        "global\n    maxconn 20000\n    nbthread {threads}\n\
+        "global\n    maxconn 4000\n    nbthread {threads}\n\
          defaults\n    timeout connect 5s\n    timeout client 30s\n    timeout server 30s\n    balance roundrobin\n\
          listen tcp\n    bind :{TCP_PORT}\n    mode tcp\n{servers}\
          listen http\n    bind :{HTTP_PORT}\n    mode http\n    http-reuse always\n{servers}"

@@ -72,6 +72,9 @@ fn main() {
         }
     }
     print(&contestants, &samples, connections);
+    for service in ["in-turn", "by-client"] {
+        println!("one change of the members of {service}: {:?}", change(&networks, service, &addresses));
+    }
     drop(haproxy);
     for name in ["in-turn", "by-client"] {
         networks.remove_service(&name.parse().unwrap()).unwrap();
@@ -103,6 +106,22 @@ fn containers(networks: &Networks) -> Vec<(NetworkNamespace, Ipv4Addr)> {
         networks.route(&specification.name, &members).unwrap();
     }
     containers
+}
+
+/// The median time of a change of members, with its durable record.
+fn change(networks: &Networks, service: &str, addresses: &[Ipv4Addr]) -> Duration {
+    let name = service.parse().unwrap();
+    let members: Vec<ServiceMember> =
+        addresses.iter().map(|address| ServiceMember { address: *address, weight: 1 }).collect();
+    let mut times: Vec<Duration> = (0..41)
+        .map(|turn| {
+            let begin = std::time::Instant::now();
+            networks.route(&name, &members[..members.len() - turn % 2]).unwrap();
+            begin.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[times.len() / 2]
 }
 
 /// The client's wire to the host.

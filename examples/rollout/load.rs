@@ -1,9 +1,9 @@
 //! An open-loop load: requests are due at fixed times, whether earlier ones were answered or not.
 
+use super::request::get;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 /// So many requests can be under way at once: a second's worth and more.
 const THREADS: usize = 256;
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A load that runs until it is stopped, or until its requests are used up.
 pub struct Load {
@@ -62,12 +61,6 @@ impl Load {
         let builder = || std::thread::Builder::new().stack_size(128 << 10);
         let threads = (0..THREADS).map(|_| builder().spawn(work(shared.clone())).expect("a thread")).collect();
         Load { shared, threads }
-    }
-
-    /// How many were sent and how many were lost so far.
-    pub fn so_far(&self) -> (u64, u64) {
-        let found = self.shared.found.lock().expect("no thread panics");
-        (found.sent, found.lost)
     }
 
     /// Ends the load, once the requests under way are answered.
@@ -135,18 +128,5 @@ impl fmt::Display for Report {
         writeln!(f, "requests lost  {}", self.lost)?;
         writeln!(f, "answered by    {}", answered.join(", "))?;
         write!(f, "latency        {:.1} ms median, {:.1} ms p99", milliseconds(50), milliseconds(99))
-    }
-}
-
-/// The body of the answer to `GET /`.
-pub fn get(address: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    match answer.split_once("\r\n\r\n") {
-        Some((head, body)) if head.starts_with("HTTP/1.1 200 ") && !body.is_empty() => Ok(body.to_owned()),
-        _ => Err(std::io::Error::other(format!("answer {answer:?}"))),
     }
 }

@@ -4,6 +4,7 @@
 //! `cargo run --release --example rollout`, as root. The server is this very program: its image is made from this machine.
 
 mod load;
+mod request;
 mod serve;
 mod table;
 

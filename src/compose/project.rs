@@ -85,13 +85,15 @@ impl Project {
         read(&text, directory, &environment).map_err(|problems| error_of(&path.display().to_string(), problems))
     }
 
-    /// Reads a file's text; paths in it are relative to `directory`, an absolute path, and variables come from
+    /// Reads a file's text; paths in it are relative to `directory`, and variables come from
     /// `environment` alone.
     ///
     /// # Errors
     /// As [`load`](Self::load); the file is called `compose.yaml`.
     pub fn parse(text: &str, directory: impl AsRef<Path>, environment: &BTreeMap<String, String>) -> Result<Project> {
-        read(text, directory.as_ref(), environment).map_err(|problems| error_of(FILE_NAMES[0], problems))
+        let directory = directory.as_ref();
+        let directory = std::path::absolute(directory).during(|| format!("find {}", directory.display()))?;
+        read(text, &directory, environment).map_err(|problems| error_of(FILE_NAMES[0], problems))
     }
 
     /// Its name: `COMPOSE_PROJECT_NAME`, else the file's `name`, else that of its directory.

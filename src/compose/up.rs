@@ -74,7 +74,8 @@ impl<'run> Up<'run> {
         self.ensure_volumes()?;
         for service in &self.project.services {
             let image = images.get(&service.name).ok_or_else(|| Error::invalid("an image was lost"))?;
-            self.service(service, image).context(|| format!("service {}", service.name))?;
+            let service = completed(service, image);
+            self.service(&service, image).context(|| format!("service {}", service.name))?;
         }
         self.orphans()
     }
@@ -276,6 +277,15 @@ impl<'run> Up<'run> {
         }
         Ok(())
     }
+}
+
+/// An entry point that is empty takes away the image's and leaves its command, where any other one takes that away too.
+fn completed(service: &Service, image: &Image) -> Service {
+    let mut service = service.clone();
+    if service.entrypoint.as_ref().is_some_and(Vec::is_empty) && service.command.is_none() {
+        service.command = image.config().config.as_ref().and_then(|config| config.cmd.clone());
+    }
+    service
 }
 
 /// The ports that an image exposes; what is no port there is of no use here.

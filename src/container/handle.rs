@@ -18,7 +18,6 @@ use crate::value::{ContainerId, Name, Timestamp};
 use crate::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -178,12 +177,6 @@ impl Container {
     /// `NotFound` once it has been removed.
     pub fn restarts(&self) -> Result<u32> {
         Ok(self.published()?.map_or(0, |published| published.restarts))
-    }
-
-    /// The directory in which its keeper replaces the file `health` whenever one of the two changes: to be watched
-    /// (inotify) by whoever waits for a change.
-    pub(crate) fn published_in(&self) -> &Path {
-        self.directory.path()
     }
 
     fn published(&self) -> Result<Option<Published>> {

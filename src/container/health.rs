@@ -100,8 +100,8 @@ impl Health {
     }
 
     /// The time from the end of one check to the next, and from the start to the first. Until the first verdict it is
-    /// asked more often, as long as the interval is longer than 1 s: every second, so that it is known soon when it
-    /// works. The failures in between do not count: it is as patient as with the interval alone.
+    /// asked more often where the interval is longer: after 50 ms and then after pauses that double to 0.8 s, so that it
+    /// is known soon when it works. The failures in between do not count: it is as patient as with the interval alone.
     #[must_use]
     pub fn every(mut self, interval: Duration) -> Health {
         self.interval = interval;

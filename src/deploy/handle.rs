@@ -1,6 +1,6 @@
 //! A deployment, from any process.
 
-use super::controller::model::{RevisionNumber, Stage};
+use super::controller::model::{Goal, RevisionNumber, Stage};
 use super::event::{HistoryEntry, Outcome, RolloutEvent};
 use super::record::{self, Directory, Record};
 use super::rollout::Rollout;
@@ -88,11 +88,19 @@ fn accept(
     directory.write_revision(&revision)?;
     record.next_revision += 1;
     record.service_of = Some(number);
+    remember_good(&mut record);
     record.state.set_goal(check::goal(&revision), clock::now());
     let event = RolloutEvent::Accepted { revision: number, image: revision.deployment.image };
     record.note([event.clone().now()]);
     directory.write(&record)?;
     Ok(Rollout::new(Runner::new(services, directory.clone(), record, lock), [event]))
+}
+
+/// Keeps what runs well for a rollback; what is still on its way has not shown that it does.
+fn remember_good(record: &mut Record) {
+    if record.state.stage == Stage::Steady && record.state.stable == Some(record.state.goal.revision) {
+        record.good = Some(record.state.goal.clone());
+    }
 }
 
 fn rescale(mut runner: Runner, replicas: u32) -> Result<Rollout> {
@@ -101,7 +109,7 @@ fn rescale(mut runner: Runner, replicas: u32) -> Result<Rollout> {
     if goal.replicas != replicas {
         let event = RolloutEvent::Scaled { from: goal.replicas, to: replicas };
         runner.change(|record| {
-            record.state.set_goal(super::controller::model::Goal { replicas, ..goal }, clock::now());
+            record.state.set_goal(Goal { replicas, ..goal }, clock::now());
             record.note([event.clone().now()]);
         })?;
         events.push(event);
@@ -260,7 +268,8 @@ impl Deployed {
         let event = RolloutEvent::Accepted { revision: to, image: revision.deployment.image.clone() };
         let kept = runner.record().kept_before.iter().copied().filter(|number| *number > to).min();
         runner.change(|record| {
-            record.state.set_goal(super::controller::model::Goal { replicas, ..check::goal(&revision) }, clock::now());
+            remember_good(record);
+            record.state.set_goal(Goal { replicas, ..check::goal(&revision) }, clock::now());
             record.bring_back = kept;
             record.service_of = Some(to);
             record.note([event.clone().now()]);

@@ -11,7 +11,8 @@
 //! A directory without `deployment.json` is one that was never finished; the next change takes it over.
 
 use super::autoscale::Scaler;
-use super::controller::model::{RevisionNumber, State};
+use super::clock;
+use super::controller::model::{Goal, RevisionNumber, State};
 use super::event::HistoryEntry;
 use super::scaling::Fed;
 use super::specification::Deployment;
@@ -55,6 +56,12 @@ pub(crate) struct Record {
     pub(crate) created: Timestamp,
     pub(crate) next_revision: RevisionNumber,
     pub(crate) state: State,
+    /// What ran well before the goal was changed: where a revision fails all of it comes back, the scale too.
+    #[serde(default)]
+    pub(crate) good: Option<Goal>,
+    /// The boot in which the controller's state was written down; its clock begins anew with each.
+    #[serde(default)]
+    pub(crate) boot: String,
     /// The revision whose ports and rule the service has.
     #[serde(default)]
     pub(crate) service_of: Option<RevisionNumber>,
@@ -95,6 +102,8 @@ impl Record {
             created: Timestamp::now(),
             next_revision: state.goal.revision + 1,
             state,
+            good: None,
+            boot: clock::boot(),
             service_of: None,
             routed: Vec::new(),
             kept_before: Vec::new(),

@@ -3,7 +3,7 @@
 use super::autoscale::Autoscale;
 use super::clock;
 use super::controller::{
-    model::{Action, Condition, Decision, Happening, Observed, Replica, RevisionNumber, Stage},
+    model::{Action, Condition, Decision, Happening, Moment, Observed, Replica, RevisionNumber, Stage},
     next,
 };
 use super::event::RolloutEvent;
@@ -113,6 +113,7 @@ impl Runner {
         self.find_replicas()?;
         let observed = self.observe()?;
         let now = clock::now();
+        self.notice_reboot();
         let decision = next(&self.record.state, now, &observed);
         let mut events = self.record_decision(&decision)?;
         for action in &decision.actions {
@@ -200,6 +201,15 @@ impl Runner {
         Ok(Observed { replicas, failed_starts: std::mem::take(&mut self.failed_starts) })
     }
 
+    /// The controller takes a clock that goes back for the sign of a reboot; one that has run long enough does not.
+    fn notice_reboot(&mut self) {
+        let boot = clock::boot();
+        if self.record.boot != boot {
+            self.record.boot = boot;
+            self.record.state.seen = Moment::MAX;
+        }
+    }
+
     /// Makes the decision durable where it changes anything but the time of the last look.
     fn record_decision(&mut self, decision: &Decision) -> Result<Vec<RolloutEvent>> {
         let events: Vec<RolloutEvent> = decision.happenings.iter().map(|happening| self.event_of(happening)).collect();
@@ -208,10 +218,12 @@ impl Runner {
         let changed = old != decision.state;
         self.record.state = decision.state.clone();
         for happening in &decision.happenings {
-            if let Happening::RollingBack { failed, .. } = happening
-                && self.record.kept_before.contains(failed)
-            {
+            let Happening::RollingBack { failed, to, .. } = happening else { continue };
+            if self.record.kept_before.contains(failed) {
                 self.record.bring_back = Some(*failed);
+            }
+            if let Some(good) = self.record.good.clone().filter(|good| good.revision == *to) {
+                self.record.state.set_goal(good, clock::now());
             }
         }
         self.record.note(events.iter().cloned().map(RolloutEvent::now));

@@ -44,7 +44,7 @@
 //! that. When it takes too long it is killed with its process group; what has left that group ends with the container.
 //! One check runs at a time, and the next begins an interval after its end. What the check uses counts as the container's.
 //!
-//! Until the first verdict the keeper asks at least every second, so that a container serves as soon as it can. Failures
+//! Until the first verdict the keeper asks soon and often, at least every second, so that a container serves as soon as it can. Failures
 //! count once an interval, so it is as patient as it was asked to be: with `every(30 s)` and `retries(3)` a container that
 //! never answers is unhealthy after 90 s, not after 3.
 //!

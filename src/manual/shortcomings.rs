@@ -2,8 +2,6 @@
 //!
 //! # Not there yet
 //!
-//! - **Deployments, Compose, Kubernetes.** No replicas, rollouts, autoscaling or load balancing; one container at a time.
-//!   *Instead:* keep your own list and use [`Engine::containers`](crate::Engine::containers).
 //! - **Commands in running containers (`exec`), attaching, copying files in and out.** *Instead:* bind a directory.
 //! - **Terminals.** Standard input is the null device, the others are pipes.
 //! - **Volumes that images declare.** A `VOLUME` of an image has no effect at run time: what is written there goes with
@@ -35,6 +33,8 @@
 //! - **No broadcast, no multicast** between containers: each is alone on its cable.
 //! - **A second for a dead member.** Until the members of a service are changed, a connection that is led to a dead one
 //!   is asked for again by the client's kernel after a second, and again after two more if that finds a dead one too.
+//! - **Other ports of a stable address** do not refuse: a connection to one fails after three seconds, as to an address
+//!   that nobody has.
 //! - **Readiness after a flush.** If another program flushes the packet filter, members that were not ready count as ready
 //!   until their keepers say so again.
 //! - **Sharing a service's port.** While its members live, no program gets the host's port but one of the same user that
@@ -83,6 +83,7 @@
 //! - **Processes that leave a check behind** (a new session) stay until the container ends, and count as its own.
 //! - **What is written over a restart.** Standard output of two runs goes to one log, in which nothing but the time
 //!   separates them; [`ContainerExit`](crate::ContainerExit) tells of the last run alone.
+//! - **A restart that fails** is recorded as one that failed to start; at which step is known only of a first start.
 //! - **A container that is started again** finds binds, devices and layers at the paths they had; a plan is not made anew.
 //! # Volumes
 //!
@@ -94,6 +95,24 @@
 //!   mounts takes nothing over.
 //! - **Paths longer than 4,095 bytes** in a volume make its snapshot an error. Sockets are left out of it.
 //! - **No limit of size.** A volume may fill the file system of the root. *Instead:* a file system of its own, or a quota.
+//!
+//! # Deployments
+//!
+//! - **Root alone.** Replicas live on the bridge network, which ordinary users do not have.
+//! - **Nobody there, nothing decided.** Without a [`Rollout`](crate::Rollout) or a [`Supervisor`](crate::Supervisor) health
+//!   checks, restarts and balancing go on; replicas that ended for good are not replaced, a rollout stands still, and the
+//!   scale stays. After a reboot nothing runs until [`Engine::resume`](crate::Engine::resume).
+//! - **A dead replica costs a second.** A connection that the kernel leads to a replica that has just died, before its
+//!   keeper has said so, is tried again after the first retransmission of TCP, a second later, at another one.
+//! - **All dead is silence.** Where no replica works, connections hang until one does or the client gives up; they are
+//!   refused only where there is no replica at all.
+//! - **Ports belong to the revision that is wanted.** Where a new revision has other ports than the old one, replicas of
+//!   both get connections to the new ones during the rollout.
+//! - **An unhealthy replica stays** out of traffic until it is healthy again; to have it started again use
+//!   [`Restart::when_unhealthy`](crate::Restart::when_unhealthy).
+//! - **Canaries** are not stages of their own: a rolling update begins with as many as `surge` allows and judges them.
+//! - **Admission counts requests of this root alone.** Other programs on the machine, and other roots, are the reserve of
+//!   a twentieth at best.
 //!
 //! # Compose
 //!

@@ -68,7 +68,7 @@ impl Checks {
     pub(crate) fn executed(&mut self, now: u64) {
         if self.checked {
             self.findings = Findings::begin(self.rules, Verdict::Starting, now);
-            self.next = now.saturating_add(self.findings.pause());
+            self.next = now.saturating_add(self.findings.pause(now));
         }
     }
 
@@ -123,6 +123,10 @@ impl Checks {
         first: u32,
         now: u64,
     ) -> bool {
+        // First: a command that was killed for its time, and has been counted, makes room for the next.
+        if self.is_doomed() && self.outcome.take().is_some() {
+            self.check = Check::None;
+        }
         if now >= self.next {
             self.next = NEVER;
             self.deadline = now.saturating_add(self.timeout);
@@ -139,11 +143,6 @@ impl Checks {
             }
         };
         match outcome {
-            // A command that was killed for its time has been counted.
-            Some(_) if self.is_doomed() => {
-                self.check = Check::None;
-                false
-            }
             Some(outcome) => {
                 self.check = Check::None;
                 self.conclude(outcome, now)
@@ -196,7 +195,7 @@ impl Checks {
             }
         };
         self.deadline = NEVER;
-        self.next = now.saturating_add(self.findings.pause());
+        self.next = now.saturating_add(self.findings.pause(now));
         if self.findings.verdict() != before {
             self.since = log::now();
         }

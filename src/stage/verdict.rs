@@ -34,8 +34,9 @@ pub(crate) struct Rules {
     pub(crate) healthy_after: u32,
 }
 
-/// The longest pause before the first verdict.
-const FIRST_PAUSE: u64 = 1_000_000_000;
+/// The first pause before the first verdict, and how often it doubles: up to 0.8 s.
+const FIRST_PAUSE: u64 = 50_000_000;
+const DOUBLINGS: u32 = 4;
 
 /// What has been found since a start.
 #[derive(Debug)]
@@ -49,12 +50,14 @@ pub(crate) struct Findings {
     begin: u64,
     /// When the last failure counted, at first the start.
     counted: u64,
+    /// The checks so far.
+    checks: u32,
 }
 
 impl Findings {
     /// Nothing yet, at the time of the start.
     pub(crate) fn begin(rules: Rules, verdict: Verdict, now: u64) -> Findings {
-        Findings { rules, verdict, failures: 0, successes: 0, succeeded: false, begin: now, counted: now }
+        Findings { rules, verdict, failures: 0, successes: 0, succeeded: false, begin: now, counted: now, checks: 0 }
     }
 
     pub(crate) fn verdict(&self) -> Verdict {
@@ -67,16 +70,21 @@ impl Findings {
     }
 
     /// How long to wait before the next check.
-    pub(crate) fn pause(&self) -> u64 {
-        match self.verdict {
-            Verdict::Starting => self.rules.interval.min(FIRST_PAUSE),
-            _ => self.rules.interval,
+    pub(crate) fn pause(&self, now: u64) -> u64 {
+        let Rules { interval, start_period, .. } = self.rules;
+        if self.verdict != Verdict::Starting {
+            return interval;
         }
+        let often = interval.min(FIRST_PAUSE << self.checks.min(DOUBLINGS));
+        // One that can count is not to be missed.
+        let due = self.counted.saturating_add(interval).max(self.begin.saturating_add(start_period));
+        if due > now { often.min(due - now) } else { often }
     }
 
     /// A check has succeeded; whether that is news.
     pub(crate) fn succeed(&mut self) -> bool {
         let before = (self.verdict, self.failures);
+        self.checks = self.checks.saturating_add(1);
         self.succeeded = true;
         self.failures = 0;
         self.successes = self.successes.saturating_add(1);
@@ -88,6 +96,7 @@ impl Findings {
 
     /// A check has failed; whether that is news.
     pub(crate) fn fail(&mut self, now: u64) -> bool {
+        self.checks = self.checks.saturating_add(1);
         self.successes = 0;
         if self.verdict == Verdict::Starting {
             let early = !self.succeeded && now - self.begin < self.rules.start_period;
@@ -120,7 +129,7 @@ mod tests {
     fn patience(mut findings: Findings) -> u64 {
         let mut now = 5 * SECOND;
         while findings.verdict() != Verdict::Unhealthy {
-            now += findings.pause();
+            now += findings.pause(now);
             findings.fail(now);
             assert!(now < 10_000 * SECOND);
         }
@@ -137,6 +146,20 @@ mod tests {
     }
 
     #[test]
+    fn it_is_asked_soon_and_then_less_often_until_the_first_verdict() {
+        let mut findings = findings(30 * SECOND, 0, 3, 1);
+        let (mut now, mut pauses) = (5 * SECOND, Vec::new());
+        while now < 35 * SECOND {
+            pauses.push(findings.pause(now) / 1_000_000);
+            now += findings.pause(now);
+            findings.fail(now);
+        }
+        assert_eq!(pauses[..6], [50, 100, 200, 400, 800, 800]);
+        assert!(pauses.iter().all(|pause| (1..=800).contains(pause)), "{pauses:?}");
+        assert_eq!((now, findings.failures()), (35 * SECOND, 1));
+    }
+
+    #[test]
     fn the_start_period_ends_with_a_success() {
         let mut findings = findings(SECOND, 100 * SECOND, 2, 2);
         assert!(!findings.fail(7 * SECOND));
@@ -150,9 +173,9 @@ mod tests {
     #[test]
     fn verdicts_turn_after_so_many_in_a_row() {
         let mut findings = findings(10 * SECOND, 0, 2, 3);
-        assert_eq!(findings.pause(), SECOND);
+        assert_eq!(findings.pause(5 * SECOND), FIRST_PAUSE);
         assert!(!findings.succeed() && !findings.succeed() && findings.succeed());
-        assert_eq!((findings.verdict(), findings.pause()), (Verdict::Healthy, 10 * SECOND));
+        assert_eq!((findings.verdict(), findings.pause(0)), (Verdict::Healthy, 10 * SECOND));
         assert!(!findings.succeed(), "no news");
         assert!(findings.fail(0));
         assert_eq!((findings.verdict(), findings.failures()), (Verdict::Healthy, 1));

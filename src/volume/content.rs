@@ -2,7 +2,7 @@
 
 use super::copy::{Attributes, Xattrs};
 use super::directory::{Locked, open_directory};
-use super::snapshot::replace_content;
+use super::snapshot::{make_directory, replace_content};
 use crate::error::{Context, During};
 use crate::kernel::{get_xattr, list_xattrs, open_beneath};
 use crate::store::{EntryKind, EntryMetadata, MergedView};
@@ -11,10 +11,9 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::symlinkat;
 use std::ffi::OsString;
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Copies the directory at `target` of the image into the empty volume, with its own owner and mode: what Docker does.
@@ -27,9 +26,10 @@ pub(super) fn take_over(locked: &Locked, view: &MergedView, target: &Path) -> Re
         return Ok(());
     };
     let aside = directory.store().scratch()?;
-    let new = aside.path().join("data");
-    DirBuilder::new().mode(0o700).create(&new).during(context)?;
-    let filler = Filler { view, top: open_directory(&new)? };
+    let new = aside.path().join("content");
+    make_directory(&new)?;
+    make_directory(&new.join("data"))?;
+    let filler = Filler { view, top: open_directory(&new.join("data"))? };
     filler.fill(&top, metadata).context(context)?;
     replace_content(directory, &new)
 }

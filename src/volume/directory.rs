@@ -100,7 +100,13 @@ impl Directory {
 
     /// What containers see.
     pub(super) fn data(&self) -> PathBuf {
-        self.path().join("data")
+        self.content().join("data")
+    }
+
+    /// What is exchanged as a whole: `data`, whose mode may forbid an ordinary user to rename it, within a directory of the
+    /// engine's own.
+    pub(super) fn content(&self) -> PathBuf {
+        self.path().join("content")
     }
 
     pub(super) fn snapshots(&self) -> PathBuf {
@@ -134,11 +140,11 @@ impl Directory {
         DirBuilder::new().mode(0o700).recursive(true).create(self.parent()).during(operation)?;
         let aside = self.store.scratch()?;
         let new = aside.path().join("volume");
-        for directory in [&new, &new.join("data"), &new.join("snapshots")] {
+        for directory in [&new, &new.join("content"), &new.join("content/data"), &new.join("snapshots")] {
             DirBuilder::new().mode(0o700).create(directory).during(operation)?;
         }
         // Containers of any user enter it; what is above it is private.
-        fs::set_permissions(new.join("data"), fs::Permissions::from_mode(0o755)).during(operation)?;
+        fs::set_permissions(new.join("content/data"), fs::Permissions::from_mode(0o755)).during(operation)?;
         for name in ["gate.lock", "use.lock"] {
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(new.join(name)).during(operation)?;
         }

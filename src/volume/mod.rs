@@ -3,7 +3,7 @@
 //! ```text
 //! <root>/volumes/<name>/
 //!   volume.json               the record; durable before the volume has its name
-//!   data/                     what containers see
+//!   content/data/             what containers see; `content` is exchanged as a whole
 //!   gate.lock                 held for the moment of a mount, and while the content is copied or exchanged
 //!   use.lock                  held (shared) by every container that mounts it, in its keeper or its host
 //!   snapshots/<label>/        snapshot.json and data/, complete from the moment it has its name

@@ -43,7 +43,7 @@ pub(super) fn take(locked: &Locked, label: &Name) -> Result<VolumeSnapshot> {
     }
     let aside = directory.store().scratch()?;
     let new = aside.path().join("snapshot");
-    DirBuilder::new().mode(0o700).create(&new).during(context)?;
+    make_directory(&new)?;
     let copied = copy_data(&directory.data(), &new.join("data")).context(context)?;
     let snapshot = VolumeSnapshot {
         version: 1,
@@ -80,20 +80,23 @@ pub(super) fn restore(locked: &Locked, label: &Name) -> Result<()> {
     let directory = locked.directory();
     let source = find(directory, label)?.join("data");
     let aside = directory.store().scratch()?;
-    let new = aside.path().join("data");
-    copy_data(&source, &new).context(|| format!("restore snapshot {label} of volume {}", directory.name()))?;
+    let new = aside.path().join("content");
+    make_directory(&new)?;
+    copy_data(&source, &new.join("data"))
+        .context(|| format!("restore snapshot {label} of volume {}", directory.name()))?;
     replace_content(directory, &new)
 }
 
-/// Exchanges the content of a volume that nobody uses for the directory `new`, which holds the old content afterwards.
+/// Exchanges the content of a volume that nobody uses for the directory `new` with its `data`; it holds the old content
+/// afterwards.
 pub(super) fn replace_content(directory: &Directory, new: &Path) -> Result<()> {
     step("content written");
     synchronise(new)?;
     step("content synchronised");
-    let (working, data) = (nix::fcntl::AT_FDCWD, directory.data());
-    rename_exchange(working, new, working, &data).during(|| format!("replace {}", data.display()))?;
+    let (working, content) = (nix::fcntl::AT_FDCWD, directory.content());
+    rename_exchange(working, new, working, &content).during(|| format!("replace {}", content.display()))?;
     step("content exchanged");
-    synchronise_parent(&data)
+    synchronise_parent(&content)
 }
 
 /// Removes a snapshot.
@@ -114,7 +117,12 @@ fn find(directory: &Directory, label: &Name) -> Result<std::path::PathBuf> {
 }
 
 fn copy_data(source: &Path, target: &Path) -> Result<super::copy::Copied> {
-    DirBuilder::new().mode(0o700).create(target).during(|| format!("make {}", target.display()))?;
+    make_directory(target)?;
     let (source, target) = (open_directory(source)?, open_directory(target)?);
     copy_tree(source.as_fd(), target.as_fd())
+}
+
+/// A directory that its owner alone may enter.
+pub(super) fn make_directory(path: &Path) -> Result<()> {
+    DirBuilder::new().mode(0o700).create(path).during(|| format!("make {}", path.display()))
 }

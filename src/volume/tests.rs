@@ -185,3 +185,26 @@ fn many_mount_and_remove_at_once() {
         }
     });
 }
+
+#[test]
+fn rootless_volumes_are_copied_restored_and_removed_too() {
+    let scratch = tempfile::tempdir().unwrap();
+    let volume = volume(scratch.path()).create().unwrap();
+    let data = volume.inspect().unwrap().path;
+    fs::create_dir_all(data.join("closed/inner")).unwrap();
+    fs::write(data.join("closed/inner/file"), "content").unwrap();
+    fs::hard_link(data.join("closed/inner/file"), data.join("same")).unwrap();
+    std::os::unix::fs::symlink("/etc", data.join("link")).unwrap();
+    fs::set_permissions(data.join("closed/inner/file"), fs::Permissions::from_mode(0o400)).unwrap();
+    fs::set_permissions(data.join("closed"), fs::Permissions::from_mode(0o555)).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o555)).unwrap();
+    let before = listing(&data);
+    volume.snapshot("before").unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::remove_file(data.join("same")).unwrap();
+    volume.restore("before").unwrap();
+    assert_eq!(listing(&data), before);
+    volume.restore("before").unwrap();
+    volume.remove().unwrap();
+    assert_eq!(fs::read_dir(scratch.path().join("root/tmp")).unwrap().count(), 0);
+}

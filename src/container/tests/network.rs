@@ -71,3 +71,16 @@ fn two_attached_containers_have_addresses_of_their_own() {
         assert!(addresses[0] != addresses[1] && !addresses[0].is_empty(), "{addresses:?}");
     });
 }
+
+#[test]
+fn networks_with_names_are_on_the_bridge_alone() {
+    on_a_host(|| {
+        let ground = Ground::new();
+        let error = ground.container("true").network(Network::None).join("shop").output().unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::InvalidInput, "{error}");
+        let error = ground.container("true").network(Network::Bridge).join("no/name").output().unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::InvalidInput, "{error}");
+        let output = ground.container("true").network(Network::Bridge).join("shop").output().unwrap();
+        assert!(output.status.success());
+    });
+}

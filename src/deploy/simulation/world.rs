@@ -1,8 +1,8 @@
 //! The replicas as they really are, whoever looks: they start, become ready, fall ill, crash, drain and stop.
 
 use super::random::Random;
+use crate::deploy::Guard;
 use crate::deploy::controller::model::{Action, Condition, Moment, Observed, Replica, RevisionNumber};
-use crate::deploy::strategy::Guard;
 use crate::value::ContainerId;
 use std::collections::BTreeMap;
 

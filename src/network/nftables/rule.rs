@@ -58,17 +58,17 @@ impl Rule<'_> {
     }
 
     /// The packet came in by an interface of `group`: a container sent it.
-    pub(super) fn from_container(&mut self, group: u32) -> &mut Self {
+    pub(super) fn comes_from_container(&mut self, group: u32) -> &mut Self {
         self.meta(META_INPUT_GROUP, REGISTER).compare(true, &group.to_ne_bytes())
     }
 
     /// The packet leaves by an interface of `group`: it goes to a container.
-    pub(super) fn to_container(&mut self, group: u32) -> &mut Self {
+    pub(super) fn goes_to_container(&mut self, group: u32) -> &mut Self {
         self.meta(META_OUTPUT_GROUP, REGISTER).compare(true, &group.to_ne_bytes())
     }
 
     /// The packet leaves by an interface outside of `group`.
-    pub(super) fn not_to_container(&mut self, group: u32) -> &mut Self {
+    pub(super) fn goes_not_to_container(&mut self, group: u32) -> &mut Self {
         self.meta(META_OUTPUT_GROUP, REGISTER).compare(false, &group.to_ne_bytes())
     }
 

@@ -63,7 +63,7 @@ const SETS: [(&str, &[Type], Leads<'_>); 11] = [
 pub(super) const CREATE_RULE: &str = "create a rule of the packet filter";
 
 pub(super) const TABLE: Needs = Needs("CONFIG_NF_TABLES and CONFIG_NF_TABLES_IPV4");
-pub(super) const NAT: Needs = Needs("CONFIG_NF_NAT and CONFIG_NFT_NAT");
+const NAT: Needs = Needs("CONFIG_NF_NAT and CONFIG_NFT_NAT");
 const MASQUERADE: Needs = Needs("CONFIG_NFT_MASQ");
 const CONNECTIONS: Needs = Needs("CONFIG_NF_CONNTRACK and CONFIG_NFT_CT");
 const ADDRESS_TYPE: Needs = Needs("CONFIG_NFT_FIB and CONFIG_NFT_FIB_IPV4");
@@ -118,7 +118,7 @@ impl Rules<'_> {
         // A member that is dead refuses a connection that another would take. The kernel has forgotten the connection
         // by the time it has seen the refusal; the client, who never sees it, asks again after a second.
         self.rule(REFUSALS, CONNECTIONS, |rule| {
-            rule.from_container(group)
+            rule.comes_from_container(group)
                 .refuses_connection()
                 .of_published_port()
                 .source_and_port_among(MEMBERS)
@@ -135,9 +135,9 @@ impl Rules<'_> {
         let loopback = Subnet::new(Ipv4Addr::LOCALHOST, 8);
         // The cables carry 127.0.0.0/8 for the host's own connections to published ports: without these two a
         // container could reach what the host serves to itself alone (the class of CVE-2020-8558).
-        self.rule(GUARD, TABLE, |rule| rule.from_container(group).destination_in(loopback).drop_packet());
-        self.rule(GUARD, TABLE, |rule| rule.from_container(group).source_in(loopback).drop_packet());
-        self.rule(GUARD, ADDRESS_TYPE, |rule| rule.from_container(group).source_is_forged().drop_packet());
+        self.rule(GUARD, TABLE, |rule| rule.comes_from_container(group).destination_in(loopback).drop_packet());
+        self.rule(GUARD, TABLE, |rule| rule.comes_from_container(group).source_in(loopback).drop_packet());
+        self.rule(GUARD, ADDRESS_TYPE, |rule| rule.comes_from_container(group).source_is_forged().drop_packet());
     }
 
     fn translate(&mut self) {
@@ -145,7 +145,7 @@ impl Rules<'_> {
         let loopback = Subnet::new(Ipv4Addr::LOCALHOST, 8);
         // A port published on 127.0.0.1 is not for a neighbour on the wire who writes that address on a packet.
         self.rule(PREROUTING, TABLE, |rule| rule.destination_in(loopback).enters_not_by("lo").accept());
-        self.rule(PREROUTING, NAT, |rule| rule.from_container(group).goto_by_address_and_port(SERVICES));
+        self.rule(PREROUTING, NAT, |rule| rule.comes_from_container(group).goto_by_address_and_port(SERVICES));
         self.rule(OUTPUT, NAT, |rule| rule.goto_by_address_and_port(SERVICES));
         for chain in [PREROUTING, OUTPUT] {
             self.rule(chain, NAT, |rule| rule.goto_by_address_and_port(SERVICE_PORTS_AT));
@@ -153,28 +153,30 @@ impl Rules<'_> {
             self.rule(chain, ADDRESS_TYPE, |rule| rule.destination_is_local().goto_by_port(SERVICE_PORTS));
             self.rule(chain, ADDRESS_TYPE, |rule| rule.destination_is_local().redirect_by_port(PUBLISHED));
         }
-        self.rule(POSTROUTING, MASQUERADE, |rule| rule.source_in(subnet).not_to_container(group).masquerade());
-        self.rule(POSTROUTING, MASQUERADE, |rule| rule.source_in(loopback).to_container(group).masquerade());
+        self.rule(POSTROUTING, MASQUERADE, |rule| rule.source_in(subnet).goes_not_to_container(group).masquerade());
+        self.rule(POSTROUTING, MASQUERADE, |rule| rule.source_in(loopback).goes_to_container(group).masquerade());
         // A container that is led to itself would take its own address for a forged one.
         for set in [SELVES, MEMBER_SELVES] {
             self.rule(POSTROUTING, CONNECTIONS, |rule| {
-                rule.to_container(group).of_published_port().source_and_destination_among(set).masquerade()
+                rule.goes_to_container(group).of_published_port().source_and_destination_among(set).masquerade()
             });
         }
     }
 
     fn forward(&mut self) {
         let group = self.group;
-        self.rule(FORWARD, CONNECTIONS, |rule| rule.to_container(group).of_known_connection().accept());
-        self.rule(FORWARD, TABLE, |rule| rule.from_container(group).to_container(group).goto_by_source(SENDERS));
+        self.rule(FORWARD, CONNECTIONS, |rule| rule.goes_to_container(group).of_known_connection().accept());
         self.rule(FORWARD, TABLE, |rule| {
-            rule.from_container(group).to_container(group).destination_among(OUTSIDERS).drop_packet()
+            rule.comes_from_container(group).goes_to_container(group).goto_by_source(SENDERS)
         });
-        self.rule(FORWARD, TABLE, |rule| rule.from_container(group).accept());
-        self.rule(FORWARD, CONNECTIONS, |rule| rule.to_container(group).of_published_port().accept());
-        self.rule(FORWARD, TABLE, |rule| rule.to_container(group).drop_packet());
+        self.rule(FORWARD, TABLE, |rule| {
+            rule.comes_from_container(group).goes_to_container(group).destination_among(OUTSIDERS).drop_packet()
+        });
+        self.rule(FORWARD, TABLE, |rule| rule.comes_from_container(group).accept());
+        self.rule(FORWARD, CONNECTIONS, |rule| rule.goes_to_container(group).of_published_port().accept());
+        self.rule(FORWARD, TABLE, |rule| rule.goes_to_container(group).drop_packet());
         // A packet that goes back to where it came from, on its way to a container itself, is no mistake.
-        self.rule(REDIRECTS, TABLE, |rule| rule.to_container(group).is_redirect().drop_packet());
+        self.rule(REDIRECTS, TABLE, |rule| rule.goes_to_container(group).is_redirect().drop_packet());
     }
 
     fn rule(&mut self, chain: Chain, needs: Needs, fill: impl for<'a, 'b> Fn(&'b mut Rule<'a>) -> &'b mut Rule<'a>) {

@@ -17,10 +17,10 @@
 //! for the packets that are among the old rules at that moment: they hold on to the rules they began with, but a set
 //! shows them what it has now.
 
-use super::batch::{Batch, Change, Question};
+use super::batch::{Batch, Change, Needs, Question};
 use super::element::{Element, specific};
 use super::ruleset::{
-    DOWN, Leads, MEMBER_SELVES, MEMBERS, NAT, SERVICE_PORTS, SERVICE_PORTS_AT, SERVICES, SLOT, TABLE, delete_chain,
+    DOWN, Leads, MEMBER_SELVES, MEMBERS, SERVICE_PORTS, SERVICE_PORTS_AT, SERVICES, SLOT, TABLE, delete_chain,
     delete_set, elements, flush_chain, new_chain, new_rule, new_set,
 };
 use super::{ELEMENT, MOST_ELEMENTS, Table};
@@ -31,6 +31,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 const OPERATION: &str = "change the rules of a service";
+const CHOICE: Needs = Needs("CONFIG_NFT_NAT, CONFIG_NFT_NUMGEN, CONFIG_NFT_HASH and CONFIG_NFT_REJECT");
 /// How often another member is chosen by chance where the chosen one is down, before all are asked in turn.
 const CHOICES: u32 = 4;
 /// More members than this are not asked in turn: by then chance has found one.
@@ -112,7 +113,7 @@ impl Table<'_> {
             let message = new_rule(self.name, &chain, |rule| {
                 rule.constant(*member).address_not_among(DOWN).redirect_to(*member, port.number)
             });
-            batch.push(message, OPERATION, NAT);
+            batch.push(message, OPERATION, CHOICE);
         }
     }
 
@@ -132,7 +133,7 @@ impl Table<'_> {
         batch.push(new_chain(self.name, &chain), OPERATION, TABLE);
         batch.push(flush_chain(self.name, &chain), OPERATION, TABLE);
         if rules.slots.is_empty() {
-            batch.push(new_rule(self.name, &chain, |rule| rule.refuse(port.protocol)), OPERATION, NAT);
+            batch.push(new_rule(self.name, &chain, |rule| rule.refuse(port.protocol)), OPERATION, CHOICE);
             return;
         }
         let slots = rules.slots.len() as u32;
@@ -146,7 +147,7 @@ impl Table<'_> {
                 };
                 rule.jump_by_slot(&map)
             });
-            batch.push(message, OPERATION, NAT);
+            batch.push(message, OPERATION, CHOICE);
         }
         if choices > 0 {
             for member in rules.members.iter().take(ASKED_IN_TURN) {

@@ -162,11 +162,6 @@ impl Networks {
         conntrack::living(members)
     }
 
-    /// Like [`Networks::connections_of`], for one.
-    pub(crate) fn connections(&self, member: Ipv4Addr) -> Result<u32> {
-        Ok(conntrack::living(&[member])?.first().copied().unwrap_or(0))
-    }
-
     /// Writes the `/etc/hosts` of a container: `text`, and a line for each service, which is kept up to date from then
     /// on.
     pub(crate) fn write_hosts(&self, record: &AttachmentRecord, path: &Path, text: &str) -> Result<()> {

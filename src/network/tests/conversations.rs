@@ -22,7 +22,7 @@ fn living_connections_are_counted() {
         // Straight to the member: no connection of the service.
         let direct = TcpStream::connect((one.address(), 80)).unwrap();
         assert_eq!(count(), [3, 0, 3]);
-        assert_eq!(engine.networks.connections(one.address()).unwrap(), 3);
+        assert_eq!(engine.networks.connections_of(&[one.address()]).unwrap()[0], 3);
         // One side has closed: it lives, the other may still send. Both have: it does not.
         from_host.iter().for_each(|stream| stream.shutdown(std::net::Shutdown::Write).unwrap());
         let deadline = Instant::now() + PATIENCE;
@@ -67,9 +67,9 @@ fn udp_conversations_leave_a_member_that_goes() {
             }
         }
         // A conversation counts once it has gone on for two seconds.
-        assert_eq!(engine.networks.connections(one.address()).unwrap(), 0);
+        assert_eq!(engine.networks.connections_of(&[one.address()]).unwrap()[0], 0);
         let deadline = Instant::now() + 2 * PATIENCE;
-        while engine.networks.connections(one.address()).unwrap() == 0 {
+        while engine.networks.connections_of(&[one.address()]).unwrap()[0] == 0 {
             assert!(Instant::now() < deadline);
             client.send_to(&[0], "127.0.0.1:5300").unwrap();
             let (_, peer) = servers[0].recv_from(&mut [0]).unwrap();

@@ -238,8 +238,55 @@ fn a_record_that_the_kernel_does_not_know_yet_is_carried_out() {
         assert_eq!(asked(Ipv4Addr::LOCALHOST, 8081).0, two.address().to_string());
         assert!(refused(Ipv4Addr::LOCALHOST, 8080));
         assert!(refused(made.address, 80));
-        // Killed within the removal: rules gone, record there; and the other way round.
+        // Killed within the removal: rules gone, record there.
+        tool("nft", &["delete", "table", "ip", "coracle0"]);
+        engine.networks.remove_service(&name("web")).unwrap();
+        assert!(engine.networks.services().unwrap().is_empty());
+        // And the other way round, which no kill brings about.
+        engine.networks.ensure_service(&web(Balance::Random)).unwrap();
+        engine.networks.route(&name("web"), &equal(&[&one])).unwrap();
+        std::fs::remove_file(engine.scratch.path().join("root/networks/services/web.json")).unwrap();
+        engine.networks.restore().unwrap();
+        assert!(!ruleset().contains("svc"), "{}", ruleset());
         end(engine, vec![one, two]);
+    });
+}
+
+#[test]
+fn two_engines_change_services_side_by_side() {
+    on_host(|| {
+        let engine = Engine::new();
+        let one = engine.start(&[]);
+        let host = crate::kernel::current_network_namespace().unwrap();
+        let members = equal(&[&one]);
+        let change = |service: &str| {
+            let networks = Networks::new(&engine.scratch.path().join("root"), &engine.scratch.path().join("run"));
+            let specification = ServiceSpecification { name: name(service), published: vec![], ..web(Balance::Random) };
+            for round in 0..8 {
+                networks.ensure_service(&specification).unwrap();
+                networks.route(&specification.name, &members[..round % 2]).unwrap();
+                networks.restore().unwrap();
+            }
+            networks.route(&specification.name, &members).unwrap();
+        };
+        std::thread::scope(|scope| {
+            for service in ["web", "db", "cache"] {
+                let (change, host) = (&change, &host);
+                let work = move || {
+                    change(service);
+                    Ok(())
+                };
+                scope.spawn(move || crate::kernel::in_network_namespace(std::os::fd::AsFd::as_fd(host), work).unwrap());
+            }
+        });
+        let _server = Server::start(&one, 80);
+        let records = engine.networks.services().unwrap();
+        assert_eq!(records.len(), 3);
+        records.iter().for_each(|record| assert_eq!(asked(record.address, 80).0, one.address().to_string()));
+        for service in ["db", "cache"] {
+            engine.networks.remove_service(&name(service)).unwrap();
+        }
+        end(engine, vec![one]);
     });
 }
 

@@ -41,7 +41,7 @@ fn write(data: &Path, text: &str) {
     for name in ["one", "sub/two", "three"] {
         fs::write(data.join(name), text).unwrap();
     }
-    fs::write(data.parent().unwrap().parent().unwrap().join(".done"), text).unwrap();
+    fs::write(data.ancestors().nth(3).unwrap().join(".done"), text).unwrap();
 }
 
 fn whole(data: &Path, text: &str) -> bool {
