@@ -15,8 +15,6 @@ mod platform;
 mod scratch;
 #[path = "../examples/shop/shopper.rs"]
 mod shopper;
-#[path = "../examples/shop/show.rs"]
-mod show;
 
 use books::Books;
 use browser::Browser;
@@ -30,6 +28,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const SHOPPERS: usize = 6;
+/// Two of each of the five services and of the front, and the databases.
+const REPLICAS: usize = 14;
 
 #[test]
 fn the_shop_charges_every_order_once_while_it_is_updated_and_hurt() {
@@ -39,21 +39,43 @@ fn the_shop_charges_every_order_once_while_it_is_updated_and_hurt() {
     // Packages come from where this machine gets its own; all else happens in a network that leads nowhere.
     images::make(&open(&scratch), &shop, &top.join("target/shop-images")).unwrap();
     namespace::in_network_namespace(|| {
-        let engine = open(&scratch);
-        a_service_answers_what_it_has_begun(&engine);
-        let platform = Platform::new(&engine, &shop);
+        let ground = Ground(open(&scratch));
+        a_service_answers_what_it_has_begun(&ground.0);
+        let platform = Platform::new(&ground.0, &shop);
         platform.up(1, |_| ()).unwrap();
+        let replicas = platform.replicas().unwrap();
+        assert_eq!(replicas.matches(" healthy").count(), REPLICAS, "{replicas}");
         let address = platform.address();
         many_orders_at_once(address);
         pages_refuse_with_a_reason(address);
+        the_front_reaches_no_database(&ground.0);
         an_update_loses_nothing(&platform, address);
-        a_killed_replica_loses_what_was_in_flight(&engine, address);
-        a_database_that_is_killed_comes_back(&engine, address);
+        a_killed_replica_loses_what_was_in_flight(&ground.0, address);
+        a_database_that_is_killed_comes_back(&ground.0, address);
         platform.down().unwrap();
-        nothing_is_left(&engine);
+        nothing_is_left(&ground.0);
         the_example_tells_of_it(&scratch);
-        nothing_is_left(&engine);
+        nothing_is_left(&ground.0);
     });
+}
+
+/// The engine; whatever a test that fails leaves in it is shown and ends with it.
+struct Ground(Engine);
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        for container in self.0.containers().unwrap_or_default() {
+            let log: Vec<String> = container.logs().flatten().map(|line| line.to_string()).collect();
+            let last = log[log.len().saturating_sub(10)..].join("\n");
+            println!("{:?} {:?}\n{last}", container.name(), container.state());
+        }
+        for deployed in self.0.deployments().unwrap_or_default() {
+            let _ = deployed.remove();
+        }
+        for container in self.0.containers().unwrap_or_default() {
+            let _ = container.stop(Duration::ZERO).and_then(|_| container.remove());
+        }
+    }
 }
 
 fn open(scratch: &Scratch) -> Engine {
@@ -95,6 +117,24 @@ fn pages_refuse_with_a_reason(address: SocketAddr) {
     let fields = [("key", "form-of-a-test"), ("address", "<b>Teifi</b>"), ("card", "1234")];
     let page = browser.post("/checkout", &fields).unwrap();
     assert_eq!((page.status, page.between("<p>", "</p>")), (422, Some("this is no number of a card")));
+}
+
+/// A container beside the front, in its network alone.
+fn the_front_reaches_no_database(engine: &Engine) {
+    const REACH: &str = "import socket, sys\n\
+        for place in sys.argv[1:]:\n  try: socket.create_connection(place.split(':'), 3); print(place)\n  except OSError: pass";
+    let databases = ["postgres", "redis"].map(|name| replica_of(engine, name).address().unwrap());
+    let places = [
+        "catalogue:8000".to_owned(),
+        "postgres:5432".to_owned(),
+        "redis:6379".to_owned(),
+        format!("{}:5432", databases[0]),
+        format!("{}:6379", databases[1]),
+    ];
+    let image = engine.image("shop/python:1").unwrap().get().unwrap();
+    let command = ["python3", "-c", REACH].map(str::to_owned).into_iter().chain(places);
+    let output = engine.container(&image).join("shop_front").command(command).output().unwrap();
+    assert_eq!(output.stdout, b"catalogue:8000\n", "{output:?}");
 }
 
 fn an_update_loses_nothing(platform: &Platform, address: SocketAddr) {
@@ -146,6 +186,13 @@ fn every_order_once(address: SocketAddr) -> Books {
 
 fn nothing_is_left(engine: &Engine) {
     assert!(engine.containers().unwrap().is_empty());
+    assert!(engine.deployments().unwrap().is_empty());
+    assert!(engine.volumes().unwrap().is_empty());
+    // The kernel takes network namespaces apart in the background.
+    until("no interface is left but loopback", || {
+        let interfaces = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+        interfaces.lines().skip(2).all(|line| line.trim_start().starts_with("lo:"))
+    });
 }
 
 /// The program that people start, on the same directories: its images are there.

@@ -164,15 +164,4 @@ impl Tally {
         self.first_loss = self.first_loss.take().or(other.first_loss);
         self.times.extend(other.times);
     }
-
-    /// Orders per second, confirmed and refused together.
-    pub fn rate(&self) -> f64 {
-        (self.confirmed + self.refused) as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
-    }
-
-    /// The time within which this share of the orders was made.
-    pub fn within(&self, share: f64) -> Duration {
-        let last = self.times.len().saturating_sub(1);
-        self.times.get((last as f64 * share) as usize).copied().unwrap_or_default()
-    }
 }

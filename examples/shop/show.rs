@@ -17,8 +17,8 @@ pub fn say(what: &str, text: impl std::fmt::Display) {
 pub fn report(tally: &Tally) {
     let Tally { confirmed, refused, failed, answered, lost, .. } = tally;
     say("orders", format!("{confirmed} confirmed, {refused} refused by their bank, {failed} failed"));
-    say("rate", format!("{:.1} orders per second, in {}", tally.rate(), time(tally.elapsed)));
-    say("each took", format!("{} (median), {} (99 %)", time(tally.within(0.5)), time(tally.within(0.99))));
+    say("rate", format!("{:.1} orders per second, in {}", rate(tally), time(tally.elapsed)));
+    say("each took", format!("{} (median), {} (99 %)", time(within(tally, 0.5)), time(within(tally, 0.99))));
     say("requests", format!("{answered} answered, {lost} lost"));
     if let Some(loss) = &tally.first_loss {
         say("first loss", loss);
@@ -32,4 +32,15 @@ pub fn time(duration: Duration) -> String {
     } else {
         format!("{:.0} ms", duration.as_secs_f64() * 1e3)
     }
+}
+
+/// Orders per second, confirmed and refused together.
+fn rate(tally: &Tally) -> f64 {
+    (tally.confirmed + tally.refused) as f64 / tally.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+}
+
+/// The time within which this share of the orders was made.
+fn within(tally: &Tally, share: f64) -> Duration {
+    let last = tally.times.len().saturating_sub(1);
+    tally.times.get((last as f64 * share) as usize).copied().unwrap_or_default()
 }
