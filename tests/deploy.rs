@@ -251,6 +251,33 @@ fn what_makes_no_sense_is_named_all_at_once() {
 }
 
 #[test]
+fn what_replicas_use_and_say_is_seen_as_one() {
+    on_a_host(|engine, _| {
+        let script = "echo hello from $HOSTNAME; exec sleep 1000";
+        let limits = Limits::new().memory(Memory::mib(64));
+        live(engine, idle("worker").replicas(3).limits(limits).command(["/bin/sh", "-c", script]));
+        let worker = engine.deployment("worker").unwrap();
+        let lines: Vec<_> = worker.logs().map(|line| line.unwrap()).collect();
+        let mut said: Vec<String> = lines.iter().map(|line| line.line.to_string()).collect();
+        assert!(lines.is_sorted_by_key(|line| line.line.time), "in the order of time");
+        said.sort();
+        assert_eq!(said, [0, 1, 2].map(|place| format!("hello from worker-r1-{place}")));
+        // Followed, it ends with the deployment.
+        let following = std::thread::spawn({
+            let logs = worker.logs().follow();
+            move || logs.count()
+        });
+        let stats = worker.stats().unwrap();
+        assert_eq!((stats.replicas.len(), stats.totals().running, stats.totals().ready), (3, 3, 3));
+        assert!(stats.totals().memory > Memory::bytes(0) && stats.totals().pids >= 3);
+        let text = coracle::metrics(&engine.deployment_stats().unwrap());
+        assert!(text.contains("deployment=\"worker\"") && text.contains("replica=\"worker-r1-0\""), "{text}");
+        worker.remove().unwrap();
+        assert_eq!(following.join().unwrap(), 3);
+    });
+}
+
+#[test]
 fn replicas_that_do_not_fit_are_refused_with_who_holds_what() {
     on_a_host(|engine, _| {
         let small = Limits::new().memory(Memory::mib(64)).pids(16);

@@ -1,5 +1,9 @@
 //! Every example runs, and says what it is there to show.
 
+#[path = "support/namespace.rs"]
+mod namespace;
+
+use namespace::in_network_namespace;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -32,6 +36,22 @@ fn the_quickstart_runs_as_an_ordinary_user() {
     command.args(as_user).arg(&program).current_dir(&home).env("HOME", &home).env_remove("XDG_RUNTIME_DIR");
     let text = run(&mut command);
     for part in ["Hello from a coracle", "I am user 0", "exited with 0", "interfaces: lo", "is not enforced"] {
+        assert!(text.contains(part), "{part:?} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn the_rollout_loses_no_request() {
+    let scratch = tempfile::tempdir().unwrap();
+    let text = in_network_namespace(|| run(Command::new(example("rollout")).current_dir(scratch.path())));
+    for part in [
+        "=> revision 2 is live",
+        "=> back on revision 2: revision 3 failed (no further replica became available in time: health check: status 503)",
+        "=> back on revision 2: revision 4 failed (its replicas crashed 3 times)",
+        "scaled from 3 to 5 replicas",
+        "scaled from 5 to 2 replicas",
+        "requests lost  0",
+    ] {
         assert!(text.contains(part), "{part:?} is missing:\n{text}");
     }
 }

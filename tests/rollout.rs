@@ -13,8 +13,8 @@ use coracle::{
 };
 use load::{Load, Report};
 use namespace::in_network_namespace;
-use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -223,6 +223,59 @@ fn a_killed_replica_loses_at_most_what_was_in_flight_on_it() {
             assert!(report.lost <= 16, "{} lost: {:?}", report.lost, report.errors);
         }
         web_now.remove().unwrap();
+    });
+}
+
+#[test]
+fn an_open_connection_is_answered_by_the_version_that_accepted_it() {
+    in_network_namespace(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = deployed(directory.path());
+        let mut connections: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(loopback()).unwrap()).collect();
+        for connection in &mut connections {
+            connection.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+        }
+        std::thread::scope(|scope| {
+            let rollout = engine.deploy(web("2", "well")).unwrap();
+            let rollout = scope.spawn(|| rollout.finish().unwrap());
+            let web_now = engine.deployment("web").unwrap();
+            wait_for("new connections go to version 2 alone", || {
+                let status = web_now.status().unwrap();
+                status.available() == 3
+                    && status.replicas.iter().all(|replica| !replica.in_traffic || replica.revision == 2)
+            });
+            assert!(request::get(loopback()).unwrap().starts_with("version 2 "));
+            for connection in &mut connections {
+                connection.write_all(b"\r\n").unwrap();
+                let mut answer = String::new();
+                connection.read_to_string(&mut answer).unwrap();
+                assert!(answer.contains("version 1 on web-r1-"), "{answer}");
+            }
+            assert_eq!(rollout.join().unwrap(), Outcome::Complete(2));
+        });
+        engine.deployment("web").unwrap().remove().unwrap();
+    });
+}
+
+#[test]
+fn a_second_change_from_another_process_is_refused() {
+    in_network_namespace(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = deployed(directory.path());
+        let mut host = start_host(directory.path(), "sick");
+        let lines = BufReader::new(host.stdout.take().unwrap()).lines();
+        assert!(lines.map_while(Result::ok).any(|line| line.starts_with("event ")), "the host has begun");
+        let error = engine.deploy(web("3", "well")).unwrap_err();
+        host.kill().unwrap();
+        host.wait().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "deploying web: deployment web is being changed (hint: another rollout of it is under way, in this process or in \
+             another: wait for its end)"
+        );
+        // Its lock went with it.
+        assert_eq!(engine.deploy(web("3", "well")).unwrap().finish().unwrap(), Outcome::Complete(3));
+        engine.deployment("web").unwrap().remove().unwrap();
     });
 }
 

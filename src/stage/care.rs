@@ -235,12 +235,14 @@ impl Care {
     /// Starts the same plan once more: in the same network, control groups and log, with fresh namespaces of all other
     /// kinds on the files that it left. What the host did at the first start the keeper does now.
     fn start_again(&mut self, program: &mut Program, keeper: &KeeperOrders, watch: &mut Watch, now: u64) {
-        if !self.note_rest(keeper, watch) {
-            self.run = Run::Resting(now + RECORD_TICK);
-            return;
-        }
+        let noted = self.note_rest(keeper, watch);
+        // Also where it could not be noted: whoever has marked it since has signalled a process that was no more.
         if record::exists(keeper.directory, c"stop") {
             self.run = Run::Over;
+            return;
+        }
+        if !noted {
+            self.run = Run::Resting(now + RECORD_TICK);
             return;
         }
         self.restarts.note();
