@@ -285,3 +285,27 @@ fn a_host_killed_while_it_brings_a_project_up_is_followed_by_one_that_finishes()
         }
     });
 }
+
+#[test]
+fn a_version_that_fails_is_an_error_and_the_last_one_goes_on() {
+    on_a_host(|engine, directory| {
+        let version = |command: &str| {
+            let text = format!(
+                "name: d\nservices:\n  web:\n    image: test/sh\n    command: [/bin/sh, -c, '{command}']\n    deploy: \
+                 {{replicas: 2, update_config: {{order: start-first, failure_action: rollback, monitor: 1s}}}}\n"
+            );
+            project(&text, directory)
+        };
+        let good = version("trap \"exit 0\" TERM; while :; do sleep 0.05; done");
+        up(engine, &good);
+        let error = compose::up(engine, &version("exit 7")).run().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CommandFailed);
+        let expected =
+            "service web: back on revision 1: revision 2 failed (a replica crashed) (hint: its log says why)";
+        assert_eq!(error.to_string(), expected);
+        let status = engine.deployment("d-web").unwrap().status().unwrap();
+        assert_eq!((status.revision, status.available()), (1, 2));
+        assert_eq!(compose::ps(engine, &good).unwrap().iter().count(), 2);
+        down(engine, &good);
+    });
+}

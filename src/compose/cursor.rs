@@ -143,7 +143,7 @@ impl<'file> Cursor<'file> {
             if unsupported.contains(&text) {
                 self.wrong_at(key.line, format!("the key {text} is not supported"));
             } else if !known.contains(&text) && !text.starts_with("x-") {
-                self.wrong_at(key.line, format!("{text:?} is not a key of Compose files here"));
+                self.wrong_at(key.line, format!("unknown key {text:?}"));
             }
         }
         Fields { cursor: self.clone(), entries }

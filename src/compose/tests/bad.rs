@@ -27,7 +27,7 @@ fn service(keys: &str) -> String {
 fn every_mistake_in_a_service_has_its_line_and_key() {
     for (keys, expected) in [
         ("privileged: true", "service web: the key privileged is not supported"),
-        ("imgae: b", "service web: \"imgae\" is not a key of Compose files here"),
+        ("imgae: b", "service web: unknown key \"imgae\""),
         ("ports: [80x]", "service web: ports[0]: port \"80x\": \"80x\" is not a port from 1 to 65535"),
         ("ports: 80", "service web: ports: is text, not a list"),
         (
@@ -160,7 +160,7 @@ fn every_mistake_about_the_whole_has_its_line() {
             ":2: service web: has neither image nor build; compose.yaml:2: service web: is empty, not a map",
         ),
         ("secrets: {}\nservices: {web: {image: a}}\n", ":1: the key secrets is not supported"),
-        ("service: {}\nservices: {web: {image: a}}\n", ":1: \"service\" is not a key of Compose files here"),
+        ("service: {}\nservices: {web: {image: a}}\n", ":1: unknown key \"service\""),
         (
             "name: My Shop\nservices: {web: {image: a}}\n",
             ":1: name: the project name \"My Shop\" is not lower-case letters, digits, '-' and '_', beginning with a letter or digit",
