@@ -18,7 +18,7 @@ mod shopper;
 
 use books::Books;
 use browser::Browser;
-use coracle::{Container, Engine, EngineOptions, ExitStatus};
+use coracle::{Container, DeploymentStats, Engine, EngineOptions, ExitStatus};
 use platform::Platform;
 use scratch::Scratch;
 use shopper::{Crowd, GOOD_CARD, Shopper, Tally};
@@ -47,6 +47,7 @@ fn the_shop_charges_every_order_once_while_it_is_updated_and_hurt() {
         assert_eq!(replicas.matches(" healthy").count(), REPLICAS, "{replicas}");
         let address = platform.address();
         many_orders_at_once(address);
+        everything_is_measured(&platform);
         pages_refuse_with_a_reason(address);
         the_front_reaches_no_database(&ground.0);
         an_update_loses_nothing(&platform, address);
@@ -109,6 +110,14 @@ fn many_orders_at_once(address: SocketAddr) {
     until("the parcel is delivered", || shopper.whereabouts(&order).as_deref() == Some("delivered"));
 }
 
+fn everything_is_measured(platform: &Platform) {
+    let services = platform.usage().unwrap();
+    assert_eq!(services.len(), 8);
+    for totals in services.iter().map(DeploymentStats::totals) {
+        assert!(totals.ready > 0 && !totals.cpu.is_zero() && totals.received_bytes > 0, "{services:?}");
+    }
+}
+
 fn pages_refuse_with_a_reason(address: SocketAddr) {
     let mut browser = Browser::new(address);
     let page = browser.get("/products/none").unwrap();
@@ -119,22 +128,19 @@ fn pages_refuse_with_a_reason(address: SocketAddr) {
     assert_eq!((page.status, page.between("<p>", "</p>")), (422, Some("this is no number of a card")));
 }
 
-/// A container beside the front, in its network alone.
+/// A container beside the front, in its network alone: the databases have no name there, and no way leads to them.
 fn the_front_reaches_no_database(engine: &Engine) {
-    const REACH: &str = "import socket, sys\n\
+    const REACH: &str = "import socket, sys\nprint('postgres' in open('/etc/hosts').read())\n\
         for place in sys.argv[1:]:\n  try: socket.create_connection(place.split(':'), 3); print(place)\n  except OSError: pass";
-    let databases = ["postgres", "redis"].map(|name| replica_of(engine, name).address().unwrap());
-    let places = [
-        "catalogue:8000".to_owned(),
-        "postgres:5432".to_owned(),
-        "redis:6379".to_owned(),
-        format!("{}:5432", databases[0]),
-        format!("{}:6379", databases[1]),
-    ];
+    let mut places = vec!["catalogue:8000".to_owned()];
+    for (service, port) in [("postgres", 5432), ("redis", 6379)] {
+        let stable = engine.deployment(&format!("shop-{service}")).unwrap().status().unwrap().address;
+        places.extend([stable, replica_of(engine, service).address()].map(|at| format!("{}:{port}", at.unwrap())));
+    }
     let image = engine.image("shop/python:1").unwrap().get().unwrap();
     let command = ["python3", "-c", REACH].map(str::to_owned).into_iter().chain(places);
     let output = engine.container(&image).join("shop_front").command(command).output().unwrap();
-    assert_eq!(output.stdout, b"catalogue:8000\n", "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "False\ncatalogue:8000\n", "{output:?}");
 }
 
 fn an_update_loses_nothing(platform: &Platform, address: SocketAddr) {
@@ -203,7 +209,14 @@ fn the_example_tells_of_it(scratch: &Scratch) {
     let output = output.unwrap_or_else(|error| panic!("{} (cargo build --examples): {error}", program.display()));
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{text}", output.status);
-    for part in ["shop/postgres:1", "delivered", "orders per second", "0 lost", "(0 of them a second time)"] {
+    for part in [
+        "shop/postgres:1",
+        "shop-logistics-r1-1",
+        "delivered",
+        "orders per second",
+        "0 lost",
+        "(0 of them a second time)",
+    ] {
         assert!(text.contains(part), "{part:?} is missing:\n{text}");
     }
 }

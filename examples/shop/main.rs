@@ -16,11 +16,12 @@ mod shopper;
 mod show;
 
 use books::Books;
+use browser::Browser;
 use coracle::compose::ProjectEvent;
 use coracle::{Engine, EngineOptions, Error, Memory, Result};
 use platform::Platform;
 use shopper::{Crowd, GOOD_CARD, Shopper};
-use show::{report, say, time, title};
+use show::{report, say, time, title, usage};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -88,6 +89,7 @@ fn tour(platform: &Platform) -> Result<()> {
     title(&format!("4. {SHOPPERS} shoppers at once"));
     report(&Crowd::enter(address, SHOPPERS, ORDERS / SHOPPERS).wait());
     compare_books(address)?;
+    usage(&platform.usage()?);
 
     title("5. A second version of the catalogue, while they shop on");
     let crowd = Crowd::enter(address, SHOPPERS, usize::MAX);
@@ -96,6 +98,8 @@ fn tour(platform: &Platform) -> Result<()> {
     say("rolled out", format!("in {}", time(begin.elapsed())));
     report(&crowd.leave());
     updated?;
+    let page = Browser::new(address).get("/").map_err(|error| Error::invalid("open the shop").source_error(error))?;
+    say("the shelf", page.between("<footer>", "</footer>").unwrap_or_default());
     compare_books(address)
 }
 

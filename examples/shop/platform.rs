@@ -1,7 +1,7 @@
 //! The Compose file, with what this example wants of it.
 
 use coracle::compose::{self, ProjectEvent};
-use coracle::{Engine, Result};
+use coracle::{DeploymentStats, Engine, Result};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,11 @@ impl Platform {
     /// Every replica, as a table.
     pub fn replicas(&self) -> Result<String> {
         Ok(compose::ps(&self.engine, &self.project(1)?)?.to_string())
+    }
+
+    /// What every service uses.
+    pub fn usage(&self) -> Result<Vec<DeploymentStats>> {
+        self.engine.deployment_stats()
     }
 
     /// Takes it down, with what its databases hold.

@@ -1,6 +1,7 @@
 //! How the example shows what it did.
 
 use crate::shopper::Tally;
+use coracle::{DeploymentStats, Memory};
 use std::time::Duration;
 
 /// The heading of a step.
@@ -22,6 +23,19 @@ pub fn report(tally: &Tally) {
     say("requests", format!("{answered} answered, {lost} lost"));
     if let Some(loss) = &tally.first_loss {
         say("first loss", loss);
+    }
+}
+
+/// What every service has used up to now.
+pub fn usage(services: &[DeploymentStats]) {
+    println!();
+    println!("  {:<16} {:>5} {:>12} {:>10} {:>12} {:>12}", "SERVICE", "READY", "MEMORY", "CPU", "RECEIVED", "SENT");
+    for service in services {
+        let totals = service.totals();
+        let ready = format!("{}/{}", totals.ready, service.wanted);
+        let [received, sent] = [totals.received_bytes, totals.sent_bytes].map(|bytes| Memory::bytes(bytes).to_string());
+        let (name, memory, cpu) = (&service.deployment, totals.memory.to_string(), time(totals.cpu));
+        println!("  {name:<16} {ready:>5} {memory:>12} {cpu:>10} {received:>12} {sent:>12}");
     }
 }
 
