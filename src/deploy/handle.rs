@@ -248,10 +248,11 @@ impl Deployed {
     /// are started later, until the deployment is removed.
     pub fn logs(&self) -> MergedLogs {
         let (services, directory) = (self.services.clone(), self.directory.clone());
-        MergedLogs::new([]).discover(services.containers(), move || match directory.record()? {
-            Some(_) => status::replicas(&services, directory.name()).map(Some),
-            // It was removed: no more will come.
-            None => Ok(None),
+        MergedLogs::new([]).discover(services.containers(), move || {
+            let Some(record) = directory.record()? else { return Ok(None) };
+            let replicas = status::replicas(&services, directory.name())?;
+            // Of one that is being removed no more will come once the last is gone.
+            Ok(Some(replicas).filter(|replicas| record.state.stage != Stage::Removing || !replicas.is_empty()))
         })
     }
 
