@@ -184,6 +184,7 @@ impl Networks {
         let cable = VirtualCable {
             name: &interface,
             group: definition.group(),
+            mac: mac_of(definition.subnet.gateway()),
             peer_name: CONTAINER_INTERFACE,
             peer_mac: mac_of(record.address),
             namespace: namespace.as_fd(),
@@ -314,7 +315,8 @@ fn lay(route: &mut RouteSocket, cable: &VirtualCable<'_>, gateway: Ipv4Addr, con
 /// The part that containers go through side by side.
 fn configure(namespace: &NetworkNamespace, definition: &Definition, record: &AttachmentRecord) -> Result<()> {
     let index = namespace.interface(CONTAINER_INTERFACE)?;
-    namespace.configure(|route| route.configure(index, record.address, definition.subnet.gateway()))?;
+    let gateway = definition.subnet.gateway();
+    namespace.configure(|route| route.configure(index, record.address, gateway, mac_of(gateway)))?;
     let redirects = record.redirects();
     if redirects.is_empty() {
         return Ok(());
