@@ -130,9 +130,12 @@ fn bootstrap(packages: &str, archive: &Path) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
+    let _ = std::fs::remove_file(archive);
     let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no word of why").to_owned();
-    Err(Error::invalid(format!("mmdebstrap with {packages}: {last}")))
+    // What went wrong first is the reason of the rest.
+    let first = said.lines().find(|line| line.starts_with("E: ")).unwrap_or("it does not say why").to_owned();
+    let hint = "the Debian mirrors that apt uses on this machine must be reachable";
+    Err(Error::invalid(format!("mmdebstrap with {packages}: {first}")).hint(hint))
 }
 
 /// The file in which this machine names its mirrors, where it runs that release; else mmdebstrap's own default.

@@ -85,4 +85,5 @@ def table(items, cents):
         f'<td class="price">{money(item["cents"] * item["quantity"])}</td></tr>\n'
         for item in items
     )
-    return f'<table>\n{rows}<tr class="sum"><td>Together</td><td></td><td class="price">{money(cents)}</td></tr></table>'
+    total = f'<tr class="sum"><td>Together</td><td></td><td class="price">{money(cents)}</td></tr>'
+    return f"<table>\n{rows}{total}</table>"

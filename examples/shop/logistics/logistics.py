@@ -53,8 +53,8 @@ def work():
         try:
             with database.transaction() as cursor:
                 cursor.execute(
-                    "SELECT key, stage FROM shipments WHERE stage <> 'delivered' AND since < now() - %s * interval '1 second'"
-                    " ORDER BY since LIMIT %s FOR UPDATE SKIP LOCKED",
+                    "SELECT key, stage FROM shipments WHERE stage <> 'delivered'"
+                    " AND since < now() - %s * interval '1 second' ORDER BY since LIMIT %s FOR UPDATE SKIP LOCKED",
                     (SECONDS_FOR_A_STAGE, AT_ONCE),
                 )
                 for parcel in cursor.fetchall():

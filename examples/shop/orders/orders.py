@@ -55,7 +55,7 @@ def audit(_request):
 
 
 def save(key, wish):
-    """Writes down what was in the cart, at today's prices. From here on the order can be finished without its shopper."""
+    """Writes down what was in the cart, at today's prices: from here on the order needs its shopper no more."""
     basket, address = str(wish.get("cart", "")), str(wish.get("address", "")).strip()
     if not basket or not address:
         raise Refusal(422, "an order needs a cart and an address")

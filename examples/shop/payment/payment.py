@@ -54,7 +54,8 @@ def charge(request):
 def audit(_request):
     with database.transaction() as cursor:
         cursor.execute(
-            "SELECT count(*) AS charges, count(DISTINCT key) AS orders, coalesce(sum(cents), 0)::bigint AS cents FROM ledger"
+            "SELECT count(*) AS charges, count(DISTINCT key) AS orders, coalesce(sum(cents), 0)::bigint AS cents"
+            " FROM ledger"
         )
         return cursor.fetchone()
 
