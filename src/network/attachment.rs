@@ -10,7 +10,7 @@ use super::route::{Mac, RouteSocket, VirtualCable};
 use super::service;
 use super::stats::NetworkStats;
 use crate::error::{Context, During};
-use crate::value::{ContainerId, Name};
+use crate::value::{ContainerId, Name, Protocol};
 use crate::{Error, ErrorKind, Result};
 use std::fs::{DirBuilder, File};
 use std::net::Ipv4Addr;
@@ -111,6 +111,10 @@ impl Networks {
             return Ok(());
         }
         end(record)?;
+        if record.ports.iter().any(|port| port.container_port.protocol == Protocol::Udp) {
+            // They would go on to reach the next one that has the address.
+            conntrack::forget_members([record.address].into_iter())?;
+        }
         leases.give_back(record)?;
         match Combination::new(&record.networks) {
             Some(_) => collect_networks(&record.bridge, &leases),
