@@ -146,3 +146,18 @@ fn a_conversation_does_not_outlive_the_holder_of_its_address() {
         engine.leave_no_trace(vec![liar, next]);
     });
 }
+
+#[test]
+fn a_cable_carries_no_ipv6() {
+    on_host(|| {
+        let engine = Engine::new();
+        let container = engine.start(&[]);
+        let interface = &container.attachment.record.interface;
+        // Without it a container could tell the host, which believes such words by default, that it is its router
+        // (CVE-2020-13401), and reach what listens on every address of the host.
+        let switch = std::path::PathBuf::from(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"));
+        assert!(!switch.exists() || std::fs::read_to_string(switch).unwrap().trim() == "1");
+        assert!(!tool("ip", &["-6", "address", "show", "dev", interface]).contains("inet6"));
+        engine.leave_no_trace(vec![container]);
+    });
+}
