@@ -1,35 +1,25 @@
 //! The number of replicas follows the load, and no request is lost on the way.
 
+#[path = "support/host.rs"]
+mod host;
 #[path = "../examples/rollout/load.rs"]
 mod load;
 #[path = "support/namespace.rs"]
 mod namespace;
 #[path = "../examples/rollout/request.rs"]
 mod request;
+#[path = "support/server.rs"]
+mod server;
 
 use coracle::cgroup::Limits;
-use coracle::{
-    Autoscale, Cpus, Deployed, Deployment, Engine, EngineOptions, ErrorKind, Health, Memory, Outcome, Rolling,
-};
+use coracle::{Autoscale, Cpus, Deployed, Deployment, ErrorKind, Health, Memory, Outcome, Rolling};
+use host::on_a_host;
 use load::Load;
-use namespace::in_network_namespace;
+use server::server;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const PORT: u16 = 8000;
-
-fn engine(directory: &Path) -> Engine {
-    EngineOptions::new(directory.join("root")).run_directory(directory.join("run")).open().unwrap()
-}
-
-/// The example's web server: cargo puts it beside the directory of the tests.
-fn server() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let path = tests.ancestors().nth(2).unwrap().join("examples/rollout");
-    assert!(path.is_file(), "{} is not built: cargo build --examples", path.display());
-    path
-}
 
 fn wait_for_replicas(deployed: &Deployed, wanted: usize) {
     let end = Instant::now() + Duration::from_secs(60);
@@ -45,9 +35,7 @@ fn wait_for_replicas(deployed: &Deployed, wanted: usize) {
 
 #[test]
 fn a_metric_that_is_fed_makes_more_and_fewer_and_loses_no_request() {
-    in_network_namespace(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let engine = engine(directory.path());
+    on_a_host(|engine, _| {
         engine.image_builder().from_host([server()]).unwrap().tag("test/web").commit().unwrap();
         let web = Deployment::new("web", "test/web")
             .command([server().to_str().unwrap(), "serve", "1", "well"])
@@ -88,9 +76,7 @@ fn a_metric_that_is_fed_makes_more_and_fewer_and_loses_no_request() {
 
 #[test]
 fn processor_time_is_measured_against_the_request() {
-    in_network_namespace(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let engine = engine(directory.path());
+    on_a_host(|engine, _| {
         engine.image_builder().from_host(["/bin/sh", "/bin/sleep"]).unwrap().tag("test/sh").commit().unwrap();
         // Burns all of the fifth of a processor that it may have.
         let burner = Deployment::new("burner", "test/sh")

@@ -1,26 +1,21 @@
 //! Compose files as a whole: up, ps, logs, changes, down, and what is left.
 
+#[path = "support/host.rs"]
+mod host;
 #[path = "support/namespace.rs"]
 mod namespace;
 
 use coracle::compose::{self, Project, ProjectEvent};
-use coracle::{ContainerState, Engine, EngineOptions, ErrorKind, HealthState, RolloutEvent};
-use namespace::in_network_namespace;
+use coracle::{ContainerState, Engine, ErrorKind, HealthState, RolloutEvent};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-fn engine(directory: &Path) -> Engine {
-    EngineOptions::new(directory.join("root")).run_directory(directory.join("run")).open().unwrap()
-}
-
 /// An engine with the image `test/sh` in a fresh directory, on a host of its own.
 fn on_a_host(test: impl FnOnce(&Engine, &Path) + Send) {
-    in_network_namespace(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let engine = engine(directory.path());
+    host::on_a_host(|engine, directory| {
         let programs = ["/bin/sh", "/bin/sleep", "/bin/cat", "/bin/ls"];
         engine.image_builder().from_host(programs).unwrap().tag("test/sh").commit().unwrap();
-        test(&engine, directory.path());
+        test(engine, directory);
     });
 }
 
@@ -258,7 +253,7 @@ const HOST: &str = "CORACLE_TEST_COMPOSE_HOST";
 fn host_to_be_killed() {
     let Some(directory) = std::env::var_os(HOST) else { return };
     let directory = Path::new(&directory);
-    let _ = compose::up(&engine(directory), &project(SHOP, directory)).run();
+    let _ = compose::up(&host::engine(directory), &project(SHOP, directory)).run();
 }
 
 #[test]
@@ -275,7 +270,7 @@ fn a_host_killed_while_it_brings_a_project_up_is_followed_by_one_that_finishes()
             std::thread::sleep(std::time::Duration::from_millis(pause));
             host.kill().unwrap();
             host.wait().unwrap();
-            let (engine, shop) = (engine(directory), project(SHOP, directory));
+            let (engine, shop) = (host::engine(directory), project(SHOP, directory));
             up(&engine, &shop);
             let processes = compose::ps(&engine, &shop).unwrap();
             let running =

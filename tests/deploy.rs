@@ -1,29 +1,24 @@
 //! Deployments as a whole: what is on record, what is refused, what is left.
 
+#[path = "support/host.rs"]
+mod host;
 #[path = "support/namespace.rs"]
 mod namespace;
 
 use coracle::cgroup::Limits;
 use coracle::{
-    Deployment, DeploymentStage, Engine, EngineOptions, ErrorKind, Guard, Health, Memory, Outcome, Request, Restart,
-    Rolling, RolloutEvent, RolloutFailure, Strategy,
+    Deployment, DeploymentStage, Engine, ErrorKind, Guard, Health, Memory, Outcome, Request, Restart, Rolling,
+    RolloutEvent, RolloutFailure, Strategy,
 };
-use namespace::in_network_namespace;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-fn engine(directory: &Path) -> Engine {
-    EngineOptions::new(directory.join("root")).run_directory(directory.join("run")).open().unwrap()
-}
-
 /// An engine with the image `test/sh` in a fresh directory, on a host of its own.
 fn on_a_host(test: impl FnOnce(&Engine, &Path) + Send) {
-    in_network_namespace(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let engine = engine(directory.path());
+    host::on_a_host(|engine, directory| {
         let programs = ["/bin/sh", "/bin/sleep", "/bin/cat"];
         engine.image_builder().from_host(programs).unwrap().tag("test/sh").commit().unwrap();
-        test(&engine, directory.path());
+        test(engine, directory);
     });
 }
 
@@ -304,7 +299,7 @@ fn a_change_under_way_refuses_another_one() {
     on_a_host(|engine, directory| {
         live(engine, idle("worker"));
         let rollout = engine.deploy(idle("worker").env("A", "1")).unwrap();
-        let other = self::engine(directory);
+        let other = host::engine(directory);
         let error = other.deploy(idle("worker").env("A", "2")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InUse);
         assert_eq!(

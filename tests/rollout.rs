@@ -1,21 +1,25 @@
 //! Rollouts under load: not one request is lost, whatever happens to the program that drives them.
 
+#[path = "support/host.rs"]
+mod host;
 #[path = "../examples/rollout/load.rs"]
 mod load;
 #[path = "support/namespace.rs"]
 mod namespace;
 #[path = "../examples/rollout/request.rs"]
 mod request;
+#[path = "support/server.rs"]
+mod server;
 
 use coracle::{
-    ContainerState, Deployment, DeploymentStage, Engine, EngineOptions, Health, Outcome, Rolling, RolloutEvent,
-    RolloutFailure,
+    ContainerState, Deployment, DeploymentStage, Engine, Health, Outcome, Rolling, RolloutEvent, RolloutFailure,
 };
+use host::on_a_host;
 use load::{Load, Report};
-use namespace::in_network_namespace;
+use server::server;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -28,18 +32,6 @@ const RATE: u32 = 1000;
 /// Bounds every load.
 const MOST_REQUESTS: u64 = 90_000;
 
-fn engine(directory: &Path) -> Engine {
-    EngineOptions::new(directory.join("root")).run_directory(directory.join("run")).open().unwrap()
-}
-
-/// The example's web server: cargo puts it beside the directory of the tests.
-fn server() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let path = tests.ancestors().nth(2).unwrap().join("examples/rollout");
-    assert!(path.is_file(), "{} is not built: cargo build --examples", path.display());
-    path
-}
-
 fn web(version: &str, behaviour: &str) -> Deployment {
     Deployment::new("web", "test/web")
         .replicas(3)
@@ -50,12 +42,13 @@ fn web(version: &str, behaviour: &str) -> Deployment {
         .rollout(Rolling::new().minimum_healthy_time(Duration::from_millis(200)).deadline(Duration::from_secs(6)))
 }
 
-/// An engine with version 1 of the server deployed.
-fn deployed(directory: &Path) -> Engine {
-    let engine = engine(directory);
-    engine.image_builder().from_host([server()]).unwrap().tag("test/web").commit().unwrap();
-    assert_eq!(engine.deploy(web("1", "well")).unwrap().finish().unwrap(), Outcome::Complete(1));
-    engine
+/// Runs `test` with an engine that has version 1 of the server deployed, and its directory.
+fn with_version_1(test: impl FnOnce(&Engine, &Path) + Send) {
+    on_a_host(|engine, directory| {
+        engine.image_builder().from_host([server()]).unwrap().tag("test/web").commit().unwrap();
+        assert_eq!(engine.deploy(web("1", "well")).unwrap().finish().unwrap(), Outcome::Complete(1));
+        test(engine, directory);
+    });
 }
 
 fn loopback() -> SocketAddr {
@@ -70,9 +63,7 @@ fn nothing_lost(report: &Report) {
 
 #[test]
 fn updates_rollbacks_and_changes_of_scale_lose_no_request() {
-    in_network_namespace(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let engine = deployed(directory.path());
+    with_version_1(|engine, _| {
         let web_now = engine.deployment("web").unwrap();
         let load = Load::start(loopback(), RATE, MOST_REQUESTS);
 
@@ -106,7 +97,7 @@ fn updates_rollbacks_and_changes_of_scale_lose_no_request() {
 #[test]
 fn host_to_be_killed() {
     let Ok(directory) = std::env::var(HOST) else { return };
-    let engine = engine(Path::new(&directory));
+    let engine = host::engine(Path::new(&directory));
     let change = std::env::var(CHANGE).unwrap();
     let rollout = match change.as_str() {
         "up" => engine.deployment("web").unwrap().scale(5).unwrap(),
@@ -121,39 +112,40 @@ fn host_to_be_killed() {
     std::thread::sleep(Duration::from_secs(60));
 }
 
-fn start_host(directory: &Path, change: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "host_to_be_killed", "--nocapture"])
-        .env(HOST, directory)
-        .env(CHANGE, change)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+/// A host, which ends with the test at the latest.
+struct HostProcess(Child);
+
+impl Drop for HostProcess {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+fn start_host(directory: &Path, change: &str) -> HostProcess {
+    let mut host = Command::new(std::env::current_exe().unwrap());
+    host.args(["--exact", "host_to_be_killed", "--nocapture"]).env(HOST, directory).env(CHANGE, change);
+    HostProcess(host.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
 }
 
 /// Kills the host some time after its event number `after`, or at the end.
-fn kill_after(mut host: Child, after: usize, pause: Duration) {
-    let lines = BufReader::new(host.stdout.take().unwrap()).lines();
+fn kill_after(mut host: HostProcess, after: usize, pause: Duration) {
+    let lines = BufReader::new(host.0.stdout.take().unwrap()).lines();
     let events = lines.map_while(Result::ok).filter(|line| line.starts_with("event "));
     let seen: Vec<String> = events.take(after).take_while(|line| line != "event end").collect();
     assert!(!seen.is_empty(), "the host ended by itself");
     std::thread::sleep(pause);
-    host.kill().unwrap();
-    host.wait().unwrap();
+    drop(host);
 }
 
 /// Kills a host in the middle of a change, under load, at several moments; the next host goes on.
 fn kill_in_the_middle(change: &str, expected: impl Fn(&Outcome) -> bool + Sync) {
-    in_network_namespace(|| {
-        for (after, pause) in [(1, 0), (2, 30), (3, 5), (5, 100)] {
-            let directory = tempfile::tempdir().unwrap();
-            drop(deployed(directory.path()));
+    for (after, pause) in [(1, 0), (2, 30), (3, 5), (5, 100)] {
+        with_version_1(|_, directory| {
             let load = Load::start(loopback(), RATE, MOST_REQUESTS);
-            kill_after(start_host(directory.path(), change), after, Duration::from_millis(pause));
+            kill_after(start_host(directory, change), after, Duration::from_millis(pause));
             // Traffic flows on with nobody there.
             std::thread::sleep(Duration::from_millis(300));
-            let engine = engine(directory.path());
+            let engine = host::engine(directory);
             let mut outcomes = Vec::new();
             for rollout in engine.resume().unwrap() {
                 outcomes.push(rollout.finish().unwrap());
@@ -169,8 +161,8 @@ fn kill_in_the_middle(change: &str, expected: impl Fn(&Outcome) -> bool + Sync) 
             assert_eq!(status.available(), status.wanted as usize);
             assert_eq!(status.replicas.len(), status.wanted as usize, "{status:?}");
             nothing_lost(&report);
-        }
-    });
+        });
+    }
 }
 
 #[test]
@@ -201,9 +193,7 @@ fn a_host_killed_while_a_version_crashes_loses_no_request() {
 
 #[test]
 fn a_killed_replica_loses_at_most_what_was_in_flight_on_it() {
-    in_network_namespace(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let engine = deployed(directory.path());
+    with_version_1(|engine, _| {
         let web_now = engine.deployment("web").unwrap();
         for supervised in [true, false] {
             let supervisor = supervised.then(|| engine.supervise().unwrap());
@@ -228,9 +218,7 @@ fn a_killed_replica_loses_at_most_what_was_in_flight_on_it() {
 
 #[test]
 fn an_open_connection_is_answered_by_the_version_that_accepted_it() {
-    in_network_namespace(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let engine = deployed(directory.path());
+    with_version_1(|engine, _| {
         let mut connections: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(loopback()).unwrap()).collect();
         for connection in &mut connections {
             connection.write_all(b"GET / HTTP/1.1\r\n").unwrap();
@@ -261,16 +249,13 @@ fn an_open_connection_is_answered_by_the_version_that_accepted_it() {
 
 #[test]
 fn a_second_change_from_another_process_is_refused() {
-    in_network_namespace(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let engine = deployed(directory.path());
-        let mut host = start_host(directory.path(), "sick");
+    with_version_1(|engine, directory| {
+        let mut host = start_host(directory, "sick");
         // Read on, or the host dies of what it has to say.
-        let mut lines = BufReader::new(host.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut lines = BufReader::new(host.0.stdout.take().unwrap()).lines().map_while(Result::ok);
         assert!(lines.any(|line| line.starts_with("event ")), "the host has begun");
         let error = engine.deploy(web("3", "well")).unwrap_err();
-        host.kill().unwrap();
-        host.wait().unwrap();
+        drop(host);
         assert_eq!(
             error.to_string(),
             "deploying web: deployment web is being changed (hint: another rollout of it is under way, in this process or in \
@@ -284,9 +269,7 @@ fn a_second_change_from_another_process_is_refused() {
 
 #[test]
 fn a_supervisor_goes_on_with_what_was_dropped() {
-    in_network_namespace(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let engine = deployed(directory.path());
+    with_version_1(|engine, _| {
         let mut rollout = engine.deploy(web("2", "well")).unwrap();
         assert!(matches!(rollout.next(), Some(Ok(RolloutEvent::Accepted { revision: 2, .. }))));
         drop(rollout);

@@ -1,32 +1,24 @@
 //! The stable address of a deployment: who reaches it, what is refused, what is left of it.
 
+#[path = "support/host.rs"]
+mod host;
 #[path = "support/namespace.rs"]
 mod namespace;
 #[path = "support/program.rs"]
 mod program;
 #[path = "../examples/rollout/request.rs"]
 mod request;
+#[path = "support/server.rs"]
+mod server;
 
-use coracle::{Deployment, Engine, EngineOptions, ErrorKind, Health, Network, Outcome, Rolling, RolloutFailure};
-use namespace::in_network_namespace;
+use coracle::{Deployment, Engine, ErrorKind, Health, Network, Outcome, Rolling, RolloutFailure};
+use server::server;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 const PORT: u16 = 8000;
-
-fn engine(directory: &Path) -> Engine {
-    EngineOptions::new(directory.join("root")).run_directory(directory.join("run")).open().unwrap()
-}
-
-/// The example's web server: cargo puts it beside the directory of the tests.
-fn server() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let path = tests.ancestors().nth(2).unwrap().join("examples/rollout");
-    assert!(path.is_file(), "{} is not built: cargo build --examples", path.display());
-    path
-}
 
 fn web(name: &str, version: &str) -> Deployment {
     Deployment::new(name, "test/web")
@@ -38,19 +30,11 @@ fn web(name: &str, version: &str) -> Deployment {
 
 /// An engine with the image `test/web` in a fresh directory, on a host of its own.
 fn on_a_host(test: impl FnOnce(&Engine, &Path) + Send) {
-    in_network_namespace(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let engine = engine(directory.path());
-        let programs = [
-            PathBuf::from("/bin/sh"),
-            "/bin/cat".into(),
-            "/bin/grep".into(),
-            "/bin/sleep".into(),
-            "/bin/bash".into(),
-            server(),
-        ];
+    host::on_a_host(|engine, directory| {
+        let programs = ["/bin/sh", "/bin/cat", "/bin/grep", "/bin/sleep", "/bin/bash"].map(PathBuf::from);
+        let programs = programs.into_iter().chain([server()]);
         engine.image_builder().from_host(programs).unwrap().tag("test/web").commit().unwrap();
-        test(&engine, directory.path());
+        test(engine, directory);
     });
 }
 
