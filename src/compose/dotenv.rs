@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 /// The largest file that is read, in bytes.
 pub(super) const MOST_BYTES: usize = 1 << 20;
 
+/// How many bytes the values of a file may have with their variables replaced.
+const MOST_REPLACED: usize = 16 << 20;
+
 /// What is wrong in an environment file, and in which line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed {
@@ -20,6 +23,7 @@ pub(super) fn parse(
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Result<BTreeMap<String, String>, Malformed> {
     let mut variables = BTreeMap::new();
+    let mut length = 0;
     let mut lines = Lines { rest: text.strip_prefix('\u{feff}').unwrap_or(text), number: 0 };
     while let Some(line) = lines.next() {
         let number = lines.number;
@@ -38,6 +42,10 @@ pub(super) fn parse(
         }
         let known = |name: &str| lookup(name).or_else(|| variables.get(name).cloned());
         let value = value(line[end + 1..].trim_start(), &mut lines, &known).map_err(at)?;
+        length += value.len();
+        if length > MOST_REPLACED {
+            return Err(at(format!("the file is larger than {MOST_REPLACED} bytes with its variables replaced")));
+        }
         variables.insert(name.to_owned(), value);
     }
     Ok(variables)
@@ -174,5 +182,17 @@ mod tests {
         {
             assert_eq!(read(text).unwrap_err().line, line, "{text:?}");
         }
+    }
+
+    #[test]
+    fn bombs_are_stopped() {
+        let mut text = "A0=x\n".to_owned();
+        for level in 1..=20 {
+            text += &format!("A{level}=$A{before}$A{before}\n", before = level - 1);
+        }
+        text += &"B=$A20\n".repeat(100);
+        let malformed = read(&text).unwrap_err();
+        assert_eq!(malformed.line, 36, "{}", malformed.message);
+        assert!(malformed.message.contains("16777216 bytes"), "{}", malformed.message);
     }
 }

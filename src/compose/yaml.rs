@@ -10,6 +10,8 @@ const MOST_BYTES: usize = 1 << 20;
 const DEEPEST: usize = 32;
 /// The most values, each alias counted with all it stands for: what stops a bomb of aliases.
 const MOST_NODES: usize = 50_000;
+/// A text counts once more for so many bytes: an alias of a long one costs no less than what it copies.
+const BYTES_OF_A_NODE: usize = 256;
 
 /// What is wrong with a file, and in which line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,9 +101,10 @@ impl Loader<'_> {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && !self.is_text(tag, line);
                 let null = plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
+                let nodes = 1 + text.len() / BYTES_OF_A_NODE;
                 let value = if null { Value::Null } else { Value::Scalar(text.into_owned()) };
-                self.count(1, line)?;
-                self.finished(Node { line, value }, anchor, 1, 0)
+                self.count(nodes, line)?;
+                self.finished(Node { line, value }, anchor, nodes, 0)
             }
             Event::SequenceStart(anchor, tag) => {
                 self.refuse_tag(tag, line);
@@ -297,6 +300,8 @@ mod tests {
         }
         assert_eq!(message(&"x".repeat((1 << 20) + 1)), "1: the file is larger than 1048576 bytes");
         assert_eq!(message(&"- a\n".repeat(60_000)), "50000: more than 50000 values, aliases followed");
+        let copies = format!("- &a {}\n{}", "x".repeat(500_000), "- *a\n".repeat(40_000));
+        assert_eq!(message(&copies), "25: more than 50000 values, aliases followed");
         assert_eq!(message("a: &a [*a]"), "1: the alias stands within what it stands for");
     }
 

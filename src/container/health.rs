@@ -192,6 +192,9 @@ fn path_problem(path: &str) -> Option<String> {
     Some(format!("path {path:?} holds {bad:?}, which must be percent-encoded"))
 }
 
+/// The keeper is outside of the container's limits: no image may keep it, and who forks for it, busy.
+const SHORTEST_INTERVAL_OF_AN_IMAGE: Duration = Duration::from_millis(100);
+
 /// The health check of an image, with Docker's defaults; `None` where it has none or switches an inherited one off.
 pub(crate) fn of_image(config: &HealthConfig, shell: Option<&[String]>) -> Result<Option<Health>> {
     let test = config.test.as_deref().unwrap_or_default();
@@ -209,7 +212,7 @@ pub(crate) fn of_image(config: &HealthConfig, shell: Option<&[String]>) -> Resul
     };
     let mut health = Health::command(command);
     let or = |nanoseconds: u64, default| if nanoseconds == 0 { default } else { Duration::from_nanos(nanoseconds) };
-    health.interval = or(config.interval, health.interval);
+    health.interval = or(config.interval, health.interval).max(SHORTEST_INTERVAL_OF_AN_IMAGE);
     health.timeout = or(config.timeout, health.timeout);
     health.start_period = or(config.start_period, health.start_period);
     if config.retries > 0 {
@@ -260,6 +263,8 @@ mod tests {
         assert_eq!(health.test, HealthTest::Command(vec!["/bin/ash".into(), "-ec".into(), "a".into()]));
         assert_eq!((health.interval, health.retries), (Duration::from_millis(1500), 4));
         assert_eq!((health.timeout, health.start_period), (Duration::from_nanos(2), Duration::from_nanos(3)));
+        timed.interval = 1;
+        assert_eq!(of_image(&timed, None).unwrap().unwrap().interval, SHORTEST_INTERVAL_OF_AN_IMAGE);
         for test in [&["CMD"][..], &["CMD-SHELL"], &["CMD-SHELL", "a", "b"], &["NONE", "x"], &["x"]] {
             assert!(of_image(&config(test), None).unwrap_err().remedy().is_some(), "{test:?}");
         }

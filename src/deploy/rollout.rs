@@ -7,6 +7,7 @@ use super::wait::Watch;
 use crate::value::Name;
 use crate::{Error, ErrorKind, Result};
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// A rollout, a rollback, a change of scale or a removal, under way.
@@ -14,7 +15,6 @@ use std::time::{Duration, Instant};
 /// It goes on while somebody iterates over it or calls [`finish`](Self::finish); each item is something that happened.
 /// Dropped before its end it stays where it is, with traffic flowing, until [`Engine::resume`](crate::Engine::resume), a
 /// [`Supervisor`](crate::Supervisor) or the next change goes on with it. The same holds when the process is killed.
-#[derive(Debug)]
 pub struct Rollout {
     runner: Runner,
     watch: Watch,
@@ -107,6 +107,13 @@ impl Rollout {
                 self.watch.wait(self.runner.replicas(), pause)?;
             }
         }
+    }
+}
+
+impl fmt::Debug for Rollout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = &self.runner.record().state;
+        f.debug_struct("Rollout").field("name", self.name()).field("stage", &state.stage).finish_non_exhaustive()
     }
 }
 

@@ -35,6 +35,8 @@
 //!   is asked for again by the client's kernel after a second, and again after two more if that finds a dead one too.
 //! - **Other ports of a stable address** do not refuse: a connection to one fails after three seconds, as to an address
 //!   that nobody has.
+//! - **`net.ipv4.conf.all.ignore_routes_with_linkdown`** on a host keeps the host itself from stable addresses, since the
+//!   interface that has the route to them has no carrier. Containers and published ports are not concerned.
 //! - **Readiness after a flush.** If another program flushes the packet filter, members that were not ready count as ready
 //!   until their keepers say so again.
 //! - **Sharing a service's port.** While its members live, no program gets the host's port but one of the same user that

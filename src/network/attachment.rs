@@ -10,9 +10,9 @@ use super::route::{Mac, RouteSocket, VirtualCable};
 use super::service;
 use super::stats::NetworkStats;
 use crate::error::{Context, During};
-use crate::value::{ContainerId, Name};
+use crate::value::{ContainerId, Name, Protocol};
 use crate::{Error, ErrorKind, Result};
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File};
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
@@ -111,6 +111,10 @@ impl Networks {
             return Ok(());
         }
         end(record)?;
+        if record.ports.iter().any(|port| port.container_port.protocol == Protocol::Udp) {
+            // They would go on to reach the next one that has the address.
+            conntrack::forget_members([record.address].into_iter())?;
+        }
         leases.give_back(record)?;
         match Combination::new(&record.networks) {
             Some(_) => collect_networks(&record.bridge, &leases),
@@ -184,6 +188,7 @@ impl Networks {
         let cable = VirtualCable {
             name: &interface,
             group: definition.group(),
+            mac: mac_of(definition.subnet.gateway()),
             peer_name: CONTAINER_INTERFACE,
             peer_mac: mac_of(record.address),
             namespace: namespace.as_fd(),
@@ -305,16 +310,33 @@ fn lay(route: &mut RouteSocket, cable: &VirtualCable<'_>, gateway: Ipv4Addr, con
     }
     let link = route.link(cable.name)?;
     let link = link.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{operation}: its cable has gone again")))?;
-    route.connect(link.index, gateway, container).inspect_err(|_| {
+    let connected = switch_ipv6_off(cable.name).and_then(|()| route.connect(link.index, gateway, container));
+    connected.inspect_err(|_| {
         // The first error says what went wrong.
         let _ = route.delete_link(link.index);
     })
 }
 
+/// The host's end of a cable speaks IPv4 alone: no rule of ours looks at IPv6, over which a container could reach what
+/// listens on every address of the host, and tell it that it is its router (CVE-2020-13401). The container cannot send
+/// before this: nothing runs in it yet, and its end is down.
+fn switch_ipv6_off(interface: &str) -> Result<()> {
+    let switch = PathBuf::from(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"));
+    match fs::read(&switch) {
+        // A kernel without IPv6.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Ok(state) if state.starts_with(b"1") => Ok(()),
+        _ => fs::write(&switch, "1")
+            .during(|| "switch IPv6 off on the container's cable")
+            .map_err(|error| error.hint("let /proc/sys be written to, or set net.ipv6.conf.default.disable_ipv6=1")),
+    }
+}
+
 /// The part that containers go through side by side.
 fn configure(namespace: &NetworkNamespace, definition: &Definition, record: &AttachmentRecord) -> Result<()> {
     let index = namespace.interface(CONTAINER_INTERFACE)?;
-    namespace.configure(|route| route.configure(index, record.address, definition.subnet.gateway()))?;
+    let gateway = definition.subnet.gateway();
+    namespace.configure(|route| route.configure(index, record.address, gateway, mac_of(gateway)))?;
     let redirects = record.redirects();
     if redirects.is_empty() {
         return Ok(());

@@ -56,6 +56,8 @@ pub(crate) struct VirtualCable<'a> {
     pub(crate) name: &'a str,
     /// The interface group of the end on this side, by which the packet filter knows it.
     pub(crate) group: u32,
+    /// The hardware address of the end on this side.
+    pub(crate) mac: Mac,
     /// The name of the end in the container.
     pub(crate) peer_name: &'a str,
     /// The hardware address of the end in the container.
@@ -137,6 +139,7 @@ impl RouteSocket {
             .text(libc::IFLA_IFNAME, cable.name)
             .number(libc::IFLA_MTU, cable.mtu)
             .number(libc::IFLA_GROUP, cable.group)
+            .bytes(libc::IFLA_ADDRESS, &cable.mac)
             .nest(libc::IFLA_LINKINFO, |info| {
                 info.text(libc::IFLA_INFO_KIND, "veth").nest(libc::IFLA_INFO_DATA, |data| {
                     data.nest_after(VETH_INFO_PEER, &ifinfomsg(0, 0, 0), |peer| {
@@ -162,13 +165,23 @@ impl RouteSocket {
             .check_but(libc::EEXIST, &format!("add address {address}/{}", subnet.prefix))
     }
 
-    /// Brings interface `index` up with `address` and a default route over `gateway` at the other end of its cable.
-    pub(crate) fn configure(&mut self, index: u32, address: Ipv4Addr, gateway: Ipv4Addr) -> Result<()> {
+    /// Brings interface `index` up with `address` and a default route over `gateway` at the other end of its cable, whose
+    /// hardware address is `mac`: a host that answers to ARP on few interfaces (`arp_ignore`) is not asked.
+    pub(crate) fn configure(&mut self, index: u32, address: Ipv4Addr, gateway: Ipv4Addr, mac: Mac) -> Result<()> {
         let alone = Subnet::new(address, 32);
-        let requests = vec![up(index), new_address(index, address, alone), new_default_route(index, gateway)];
+        let requests = vec![
+            up(index),
+            new_address(index, address, alone),
+            new_default_route(index, gateway),
+            new_neighbour(index, gateway, mac),
+        ];
         let outcomes = self.0.request(requests)?;
-        let operations =
-            ["bring the container's interface up", "add the container's address", "add the container's default route"];
+        let operations = [
+            "bring the container's interface up",
+            "add the container's address",
+            "add the container's default route",
+            "tell the container the host's hardware address",
+        ];
         outcomes.iter().zip(operations).try_for_each(|(outcome, operation)| outcome.check(operation))
     }
 
@@ -206,6 +219,18 @@ fn new_peer_address(index: u32, local: Ipv4Addr, peer: Ipv4Addr) -> Message {
     ifaddrmsg.extend(index.to_ne_bytes());
     let mut request = Message::new(libc::RTM_NEWADDR, create_flags(), &ifaddrmsg);
     request.bytes(libc::IFA_LOCAL, &local.octets()).bytes(libc::IFA_ADDRESS, &peer.octets());
+    request
+}
+
+/// A neighbour that is never asked for.
+fn new_neighbour(index: u32, address: Ipv4Addr, mac: Mac) -> Message {
+    let mut ndmsg = vec![libc::AF_INET as u8, 0, 0, 0];
+    ndmsg.extend(index.to_ne_bytes());
+    ndmsg.extend(libc::NUD_PERMANENT.to_ne_bytes());
+    ndmsg.extend([0, libc::RTN_UNICAST]);
+    let flags = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
+    let mut request = Message::new(libc::RTM_NEWNEIGH, flags, &ndmsg);
+    request.bytes(libc::NDA_DST, &address.octets()).bytes(libc::NDA_LLADDR, &mac);
     request
 }
 

@@ -235,14 +235,18 @@ impl Care {
     /// Starts the same plan once more: in the same network, control groups and log, with fresh namespaces of all other
     /// kinds on the files that it left. What the host did at the first start the keeper does now.
     fn start_again(&mut self, program: &mut Program, keeper: &KeeperOrders, watch: &mut Watch, now: u64) {
-        let noted = self.note_rest(keeper, watch);
-        // Also where it could not be noted: whoever has marked it since has signalled a process that was no more.
+        // Whoever has found the number of a run that could not be noted as ended has signalled nobody.
         if record::exists(keeper.directory, c"stop") {
             self.run = Run::Over;
             return;
         }
-        if !noted {
+        if !self.note_rest(keeper, watch) {
             self.run = Run::Resting(now + RECORD_TICK);
+            return;
+        }
+        // And once more behind the note, from which on one who stops tells this keeper.
+        if record::exists(keeper.directory, c"stop") {
+            self.run = Run::Over;
             return;
         }
         self.restarts.note();

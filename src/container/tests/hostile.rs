@@ -73,7 +73,7 @@ fn a_container_that_fills_the_disk_is_started_again_once_there_is_room_and_can_b
         container.remove().unwrap();
         // One that leaves no room can be stopped all the same.
         let container = start("yes > /rest; yes > /crumbs; exit 3");
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(Duration::from_secs(2));
         let exit = container.stop(Duration::ZERO).unwrap();
         assert_ne!(exit.status, ExitStatus::Unknown);
         container.remove().unwrap();

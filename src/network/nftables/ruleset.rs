@@ -165,7 +165,8 @@ impl Rules<'_> {
 
     fn forward(&mut self) {
         let group = self.group;
-        self.rule(FORWARD, CONNECTIONS, |rule| rule.goes_to_container(group).of_known_connection().accept());
+        // Before known connections, whose address may have a new holder by now; both sides are asked, so what one may
+        // send the other may answer.
         self.rule(FORWARD, TABLE, |rule| {
             rule.comes_from_container(group).goes_to_container(group).goto_by_source(SENDERS)
         });
@@ -173,6 +174,7 @@ impl Rules<'_> {
             rule.comes_from_container(group).goes_to_container(group).destination_among(OUTSIDERS).drop_packet()
         });
         self.rule(FORWARD, TABLE, |rule| rule.comes_from_container(group).accept());
+        self.rule(FORWARD, CONNECTIONS, |rule| rule.goes_to_container(group).of_known_connection().accept());
         self.rule(FORWARD, CONNECTIONS, |rule| rule.goes_to_container(group).of_published_port().accept());
         self.rule(FORWARD, TABLE, |rule| rule.goes_to_container(group).drop_packet());
         // A packet that goes back to where it came from, on its way to a container itself, is no mistake.

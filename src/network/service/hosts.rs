@@ -4,11 +4,11 @@
 //! the container's own changes too, stays.
 
 use super::super::balance::ServiceRecord;
+use crate::Result;
 use crate::error::During;
-use crate::{Error, ErrorKind, Result};
 use std::fmt::Write;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -31,17 +31,20 @@ pub(super) fn with_services(others: &str, services: &[ServiceRecord]) -> String 
 }
 
 /// Rewrites the file at `path` with the lines of `services`. A file that is gone belongs to a container that is.
+///
+/// The container can make its file one that cannot be rewritten: too long, immutable, under a lease (fcntl(2)). That is
+/// its own loss; a change of services must not fail for all because of it.
 pub(super) fn rewrite(path: &Path, services: &[ServiceRecord]) -> Result<()> {
     let operation = || format!("write {}", path.display());
     let file = File::options().read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
     let mut file = match file {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if is_the_containers_doing(error.kind()) => return Ok(()),
         file => file.during(operation)?,
     };
     let mut bytes = Vec::new();
     (&mut file).take(MOST_BYTES + 1).read_to_end(&mut bytes).during(operation)?;
     if bytes.len() as u64 > MOST_BYTES {
-        return Err(Error::new(ErrorKind::LimitExceeded, format!("{} is longer than 1 MiB", path.display())));
+        return Ok(());
     }
     let mut text = with_services(&String::from_utf8_lossy(&bytes), services);
     if text.as_bytes() == bytes {
@@ -54,4 +57,8 @@ pub(super) fn rewrite(path: &Path, services: &[ServiceRecord]) -> Result<()> {
     }
     file.write_all_at(text.as_bytes(), 0).during(operation)?;
     file.set_len(length).during(operation)
+}
+
+fn is_the_containers_doing(error: ErrorKind) -> bool {
+    matches!(error, ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::WouldBlock)
 }

@@ -111,3 +111,53 @@ fn a_container_cannot_speak_for_another() {
         engine.leave_no_trace(vec![victim, liar, witness]);
     });
 }
+
+#[test]
+fn a_conversation_does_not_outlive_the_holder_of_its_address() {
+    on_host(|| {
+        let engine = Engine::new();
+        let (liar, before) = (engine.start(&[]), engine.start(&[]));
+        let bind = |container: &Container, port: u16| {
+            let socket = inside(&container.namespace, || UdpSocket::bind(("0.0.0.0", port)).unwrap());
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket
+        };
+        // One conversation that the liar began, and one that the other did.
+        let conversations = [(53, true), (54, false)].map(|(port, begun)| {
+            let (here, there) = (bind(&liar, port), bind(&before, port));
+            let both = [(&here, &there, before.address()), (&there, &here, liar.address())];
+            for (from, to, address) in if begun { both } else { [both[1], both[0]] } {
+                from.send_to(b"!", (address, port)).unwrap();
+                to.recv_from(&mut [0]).unwrap();
+            }
+            (here, port)
+        });
+        engine.networks.detach(&before.attachment.record).unwrap();
+        // The address comes to a container that the liar may not reach.
+        std::fs::write(engine.scratch.path().join("run/networks/default/next"), "1").unwrap();
+        let next = in_networks(&engine, &["secret"]);
+        assert_eq!(next.address(), before.address());
+        for (here, port) in conversations {
+            let there = bind(&next, port);
+            there.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            here.send_to(b"?", (next.address(), port)).unwrap();
+            assert!(there.recv_from(&mut [0]).is_err(), "port {port}");
+        }
+        engine.leave_no_trace(vec![liar, next]);
+    });
+}
+
+#[test]
+fn a_cable_carries_no_ipv6() {
+    on_host(|| {
+        let engine = Engine::new();
+        let container = engine.start(&[]);
+        let interface = &container.attachment.record.interface;
+        // Without it a container could tell the host, which believes such words by default, that it is its router
+        // (CVE-2020-13401), and reach what listens on every address of the host.
+        let switch = std::path::PathBuf::from(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"));
+        assert!(!switch.exists() || std::fs::read_to_string(switch).unwrap().trim() == "1");
+        assert!(!tool("ip", &["-6", "address", "show", "dev", interface]).contains("inet6"));
+        engine.leave_no_trace(vec![container]);
+    });
+}

@@ -61,10 +61,10 @@ fn reference(subnet: &str, elements: &str, selves: &str) -> String {
     }}
     chain forward {{
         type filter hook forward priority filter; policy accept;
-        oifgroup 1668415488 ct state established,related accept
         iifgroup 1668415488 oifgroup 1668415488 ip saddr vmap @senders
         iifgroup 1668415488 oifgroup 1668415488 ip daddr @outsiders drop
         iifgroup 1668415488 accept
+        oifgroup 1668415488 ct state established,related accept
         oifgroup 1668415488 ct status dnat accept
         oifgroup 1668415488 drop
     }}

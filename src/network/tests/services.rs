@@ -85,32 +85,45 @@ pub(super) fn end(engine: Engine, containers: Vec<Container>) {
 
 #[test]
 fn clients_from_everywhere_are_seen_by_their_own_address() {
+    on_host(clients_from_everywhere);
+}
+
+#[test]
+fn a_host_with_strict_settings_makes_no_difference() {
     on_host(|| {
-        let engine = Engine::new();
-        let outside = neighbour();
-        let (one, client) = (engine.start(&[]), engine.start(&[]));
-        let record = engine.networks.ensure_service(&web(Balance::RoundRobin)).unwrap();
-        engine.networks.route(&name("web"), &equal(&[&one])).unwrap();
-        let _server = Server::start(&one, 80);
-        let (host, stable) = (Ipv4Addr::new(198, 51, 100, 1), record.address);
-        let gateway = one.attachment.gateway.to_string();
-        let member = one.address().to_string();
-        // The host itself: by the stable address, by loopback, by its own address.
-        assert_eq!(asked(stable, 80), (member.clone(), gateway.clone()));
-        assert_eq!(asked(Ipv4Addr::LOCALHOST, 8080), (member.clone(), gateway.clone()));
-        assert_eq!(asked(host, 8080), (member.clone(), host.to_string()));
-        // A neighbour, by the published port alone.
-        assert_eq!(inside(&outside, || asked(host, 8080)), (member.clone(), "198.51.100.2".to_owned()));
-        assert!(inside(&outside, || refused(stable, 80)));
-        // Another container, and the member itself.
-        let theirs = client.address().to_string();
-        assert_eq!(inside(&client.namespace, || asked(stable, 80)), (member.clone(), theirs.clone()));
-        assert_eq!(inside(&client.namespace, || asked(host, 8080)), (member.clone(), theirs));
-        assert_eq!(inside(&one.namespace, || asked(stable, 80)), (member.clone(), gateway.clone()));
-        assert_eq!(inside(&one.namespace, || asked(host, 8080)), (member, gateway));
-        tool("ip", &["link", "delete", "wire"]);
-        end(engine, vec![one, client]);
+        for setting in ["rp_filter", "arp_ignore", "log_martians"] {
+            std::fs::write(format!("/proc/sys/net/ipv4/conf/all/{setting}"), "1").unwrap();
+            std::fs::write(format!("/proc/sys/net/ipv4/conf/default/{setting}"), "1").unwrap();
+        }
+        clients_from_everywhere();
     });
+}
+
+fn clients_from_everywhere() {
+    let engine = Engine::new();
+    let outside = neighbour();
+    let (one, client) = (engine.start(&[]), engine.start(&[]));
+    let record = engine.networks.ensure_service(&web(Balance::RoundRobin)).unwrap();
+    engine.networks.route(&name("web"), &equal(&[&one])).unwrap();
+    let _server = Server::start(&one, 80);
+    let (host, stable) = (Ipv4Addr::new(198, 51, 100, 1), record.address);
+    let gateway = one.attachment.gateway.to_string();
+    let member = one.address().to_string();
+    // The host itself: by the stable address, by loopback, by its own address.
+    assert_eq!(asked(stable, 80), (member.clone(), gateway.clone()));
+    assert_eq!(asked(Ipv4Addr::LOCALHOST, 8080), (member.clone(), gateway.clone()));
+    assert_eq!(asked(host, 8080), (member.clone(), host.to_string()));
+    // A neighbour, by the published port alone.
+    assert_eq!(inside(&outside, || asked(host, 8080)), (member.clone(), "198.51.100.2".to_owned()));
+    assert!(inside(&outside, || refused(stable, 80)));
+    // Another container, and the member itself.
+    let theirs = client.address().to_string();
+    assert_eq!(inside(&client.namespace, || asked(stable, 80)), (member.clone(), theirs.clone()));
+    assert_eq!(inside(&client.namespace, || asked(host, 8080)), (member.clone(), theirs));
+    assert_eq!(inside(&one.namespace, || asked(stable, 80)), (member.clone(), gateway.clone()));
+    assert_eq!(inside(&one.namespace, || asked(host, 8080)), (member, gateway));
+    tool("ip", &["link", "delete", "wire"]);
+    end(engine, vec![one, client]);
 }
 
 /// The rules of a service as `nft` shows them.
@@ -432,10 +445,12 @@ fn hosts_files_name_the_services_and_stay_the_same_file() {
         // A container that is gone, a file that is no hosts file any more.
         std::fs::remove_file(file(&two)).unwrap();
         assert_eq!(address("db"), db, "a name comes back to its address");
+        write(&two);
+        // The container's own doing keeps nobody else from being told.
         std::fs::write(file(&one), vec![b'#'; 2 << 20]).unwrap();
-        assert!(engine.networks.remove_service(&name("db")).is_err());
-        std::fs::write(file(&one), "").unwrap();
         engine.networks.remove_service(&name("db")).unwrap();
+        assert_eq!(std::fs::read(file(&one)).unwrap(), vec![b'#'; 2 << 20]);
+        assert_eq!(read(&two), format!("127.0.0.1\tlocalhost\n{web}\tweb\t# service\n"));
         end(engine, vec![one, two]);
     });
 }
