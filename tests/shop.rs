@@ -11,8 +11,6 @@ mod images;
 mod namespace;
 #[path = "../examples/shop/platform.rs"]
 mod platform;
-#[path = "support/scratch.rs"]
-mod scratch;
 #[path = "../examples/shop/shopper.rs"]
 mod shopper;
 
@@ -20,7 +18,6 @@ use books::Books;
 use browser::Browser;
 use coracle::{Container, DeploymentStats, Engine, EngineOptions, ExitStatus};
 use platform::Platform;
-use scratch::Scratch;
 use shopper::{Crowd, GOOD_CARD, Shopper, Tally};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -35,11 +32,11 @@ const REPLICAS: usize = 14;
 fn the_shop_charges_every_order_once_while_it_is_updated_and_hurt() {
     namespace::require_root();
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (shop, scratch) = (top.join("examples/shop"), Scratch::new("shop"));
+    let (shop, scratch) = (top.join("examples/shop"), tempfile::tempdir().unwrap());
     // Packages come from where this machine gets its own; all else happens in a network that leads nowhere.
-    images::make(&open(&scratch), &shop, &top.join("target/shop-images")).unwrap();
+    images::make(&open(scratch.path()), &shop, &top.join("target/shop-images")).unwrap();
     namespace::in_network_namespace(|| {
-        let ground = Ground(open(&scratch));
+        let ground = Ground(open(scratch.path()));
         a_service_answers_what_it_has_begun(&ground.0);
         let platform = Platform::new(&ground.0, &shop);
         platform.up(1, |_| ()).unwrap();
@@ -55,7 +52,7 @@ fn the_shop_charges_every_order_once_while_it_is_updated_and_hurt() {
         a_database_that_is_killed_comes_back(&ground.0, address);
         platform.down().unwrap();
         nothing_is_left(&ground.0);
-        the_example_tells_of_it(&scratch);
+        the_example_tells_of_it(scratch.path());
         nothing_is_left(&ground.0);
     });
 }
@@ -79,8 +76,8 @@ impl Drop for Ground {
     }
 }
 
-fn open(scratch: &Scratch) -> Engine {
-    EngineOptions::new(scratch.root()).run_directory(scratch.run()).open().unwrap()
+fn open(directory: &Path) -> Engine {
+    EngineOptions::new(directory.join("root")).run_directory(directory.join("run")).open().unwrap()
 }
 
 /// The server of the services stops when asked to, not before it has answered.
@@ -202,10 +199,10 @@ fn nothing_is_left(engine: &Engine) {
 }
 
 /// The program that people start, on the same directories: its images are there.
-fn the_example_tells_of_it(scratch: &Scratch) {
+fn the_example_tells_of_it(directory: &Path) {
     let tests = std::env::current_exe().unwrap();
     let program = tests.ancestors().nth(2).unwrap().join("examples/shop");
-    let output = Command::new(&program).args([scratch.root(), scratch.run()]).output();
+    let output = Command::new(&program).args([directory.join("root"), directory.join("run")]).output();
     let output = output.unwrap_or_else(|error| panic!("{} (cargo build --examples): {error}", program.display()));
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{text}", output.status);
