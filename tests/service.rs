@@ -192,6 +192,24 @@ fn flushed_rules_are_made_again_by_resume() {
 }
 
 #[test]
+fn a_change_that_was_cut_off_leaves_the_service_of_what_runs() {
+    on_a_host(|engine, directory| {
+        live(engine, web("web", "1").publish(18_104, PORT));
+        // The new revision cannot be written down, by when the service has its ports.
+        let obstacle = directory.join("root/deployments/web/revisions/2");
+        std::fs::create_dir(&obstacle).unwrap();
+        engine.deploy(web("web", "2").publish(18_105, PORT)).unwrap_err();
+        std::fs::remove_dir(&obstacle).unwrap();
+        for rollout in engine.resume().unwrap() {
+            assert_eq!(rollout.finish().unwrap(), Outcome::Complete(1));
+        }
+        request::get((Ipv4Addr::LOCALHOST, 18_104).into()).unwrap();
+        assert!(request::get((Ipv4Addr::LOCALHOST, 18_105).into()).is_err());
+        engine.deployment("web").unwrap().remove().unwrap();
+    });
+}
+
+#[test]
 fn a_rollback_takes_the_published_ports_back() {
     on_a_host(|engine, _| {
         live(engine, web("web", "1").publish(18_106, PORT));

@@ -82,6 +82,9 @@ fn accept(
     if same_image && !failed && check::same_but_for_replicas(&before.deployment, &deployment) {
         return rescale(Runner::new(services, directory.clone(), record, lock), deployment.replicas);
     }
+    // Until the new goal is on record: whoever looks after a crash in between makes the service the old one's again.
+    record.service_of = None;
+    directory.write(&record)?;
     balancing::ensure(services, name, &deployment)?;
     let number = record.next_revision;
     let revision = record::Revision::new(number, deployment, reference, image.manifest_descriptor);
@@ -263,6 +266,7 @@ impl Deployed {
     pub fn rollback(&self, to: RevisionNumber) -> Result<Rollout> {
         let mut runner = self.runner(Duration::from_secs(2))?;
         let revision = runner.revision(to)?.clone();
+        runner.change(|record| record.service_of = None)?;
         balancing::ensure(&self.services, self.name(), &revision.deployment)?;
         let replicas = runner.record().state.goal.replicas;
         let event = RolloutEvent::Accepted { revision: to, image: revision.deployment.image.clone() };
