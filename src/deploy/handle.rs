@@ -134,12 +134,15 @@ pub(crate) fn find(services: &Arc<Services>, name: &str) -> Result<Deployed> {
 pub(crate) fn list(services: &Arc<Services>) -> Result<Vec<Deployed>> {
     let mut all = Vec::new();
     for name in record::names(services)? {
-        let directory = Directory::of(services, &name);
-        if directory.record()?.is_some() {
-            all.push(Deployed { services: services.clone(), directory });
-        }
+        all.extend(open(services, &name)?);
     }
     Ok(all)
+}
+
+/// The deployment `name`; `None` where it was never finished, or is gone.
+pub(super) fn open(services: &Arc<Services>, name: &Name) -> Result<Option<Deployed>> {
+    let directory = Directory::of(services, name);
+    Ok(directory.record()?.map(|_| Deployed { services: services.clone(), directory }))
 }
 
 /// Goes on with every deployment whose change was cut off; makes the network's rules again where they are gone.
