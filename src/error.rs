@@ -126,6 +126,9 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        // What an image or a file says may be in it.
+        let mut f = OneLine(f);
         for context in self.0.contexts.iter().rev() {
             write!(f, "{context}: ")?;
         }
@@ -141,6 +144,22 @@ impl fmt::Display for Error {
             write!(f, " (hint: {hint})")?;
         }
         Ok(())
+    }
+}
+
+/// Escapes control characters: an error is one line, and steers nobody's terminal.
+struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.find(char::is_control) {
+            self.0.write_str(&rest[..at])?;
+            let control = rest[at..].chars().next().unwrap_or_default();
+            self.0.write_fmt(format_args!("{}", control.escape_default()))?;
+            rest = &rest[at + control.len_utf8()..];
+        }
+        self.0.write_str(rest)
     }
 }
 
@@ -227,5 +246,7 @@ mod tests {
         );
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert_eq!(error.errno(), Some(libc::EPERM));
+        let hostile = Error::invalid("execute a\nroot logged in\u{1b}[2J").context("b\r").source_error("c\u{9b}");
+        assert_eq!(hostile.to_string(), "b\\r: execute a\\nroot logged in\\u{1b}[2J: c\\u{9b}");
     }
 }

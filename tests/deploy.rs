@@ -153,12 +153,16 @@ fn a_first_version_that_fails_leaves_no_replica_and_can_be_mended() {
 
 #[test]
 fn a_replica_that_has_ended_for_good_is_replaced() {
-    on_a_host(|engine, _| {
+    on_a_host(|engine, directory| {
         live(engine, idle("worker").restart(Restart::never()));
         let worker = engine.deployment("worker").unwrap();
         let first = worker.replicas().unwrap().remove(0);
         first.kill(libc::SIGKILL).unwrap();
         first.wait().unwrap();
+        // Also beside one that cannot be looked after.
+        let damaged = directory.join("root/deployments/damaged");
+        std::fs::create_dir(&damaged).unwrap();
+        std::fs::write(damaged.join("deployment.json"), "{").unwrap();
         let supervisor = engine.supervise().unwrap();
         let end = Instant::now() + Duration::from_secs(30);
         loop {

@@ -176,6 +176,43 @@ fn flushed_rules_are_made_again_by_resume() {
 }
 
 #[test]
+fn a_change_that_was_cut_off_leaves_the_service_of_what_runs() {
+    on_a_host(|engine, directory| {
+        live(engine, web("web", "1").publish(18_104, PORT));
+        // The new revision cannot be written down, by when the service has its ports.
+        let obstacle = directory.join("root/deployments/web/revisions/2");
+        std::fs::create_dir(&obstacle).unwrap();
+        engine.deploy(web("web", "2").publish(18_105, PORT)).unwrap_err();
+        std::fs::remove_dir(&obstacle).unwrap();
+        for rollout in engine.resume().unwrap() {
+            assert_eq!(rollout.finish().unwrap(), Outcome::Complete(1));
+        }
+        request::get((Ipv4Addr::LOCALHOST, 18_104).into()).unwrap();
+        assert!(request::get((Ipv4Addr::LOCALHOST, 18_105).into()).is_err());
+        engine.deployment("web").unwrap().remove().unwrap();
+    });
+}
+
+#[test]
+fn a_rollback_takes_the_published_ports_back() {
+    on_a_host(|engine, _| {
+        live(engine, web("web", "1").publish(18_106, PORT));
+        let deaf = Health::tcp(9).every(Duration::from_millis(100)).timeout(Duration::from_secs(1));
+        let deaf = web("web", "2").health(deaf).publish(18_107, PORT);
+        let Outcome::RolledBack { failed: 2, to: 1, .. } = engine.deploy(deaf).unwrap().finish().unwrap() else {
+            panic!("it must be rolled back")
+        };
+        let answer = request::get((Ipv4Addr::LOCALHOST, 18_106).into()).unwrap();
+        assert!(answer.starts_with("version 1 "), "{answer}");
+        assert!(request::get((Ipv4Addr::LOCALHOST, 18_107).into()).is_err());
+        // The same port on fewer addresses.
+        live(engine, web("web", "3").publish_on("127.0.0.1:18106:8000".parse().unwrap()));
+        request::get((Ipv4Addr::LOCALHOST, 18_106).into()).unwrap();
+        engine.deployment("web").unwrap().remove().unwrap();
+    });
+}
+
+#[test]
 fn deployments_that_are_made_later_are_found_by_name() {
     on_a_host(|engine, _| {
         let image = engine.image("test/web").unwrap().get().unwrap();

@@ -82,6 +82,9 @@ fn accept(
     if same_image && !failed && check::same_but_for_replicas(&before.deployment, &deployment) {
         return rescale(Runner::new(services, directory.clone(), record, lock), deployment.replicas);
     }
+    // Until the new goal is on record: whoever looks after a crash in between makes the service the old one's again.
+    record.service_of = None;
+    directory.write(&record)?;
     balancing::ensure(services, name, &deployment)?;
     let number = record.next_revision;
     let revision = record::Revision::new(number, deployment, reference, image.manifest_descriptor);
@@ -131,12 +134,15 @@ pub(crate) fn find(services: &Arc<Services>, name: &str) -> Result<Deployed> {
 pub(crate) fn list(services: &Arc<Services>) -> Result<Vec<Deployed>> {
     let mut all = Vec::new();
     for name in record::names(services)? {
-        let directory = Directory::of(services, &name);
-        if directory.record()?.is_some() {
-            all.push(Deployed { services: services.clone(), directory });
-        }
+        all.extend(open(services, &name)?);
     }
     Ok(all)
+}
+
+/// The deployment `name`; `None` where it was never finished, or is gone.
+pub(super) fn open(services: &Arc<Services>, name: &Name) -> Result<Option<Deployed>> {
+    let directory = Directory::of(services, name);
+    Ok(directory.record()?.map(|_| Deployed { services: services.clone(), directory }))
 }
 
 /// Goes on with every deployment whose change was cut off; makes the network's rules again where they are gone.
@@ -264,6 +270,7 @@ impl Deployed {
     pub fn rollback(&self, to: RevisionNumber) -> Result<Rollout> {
         let mut runner = self.runner(Duration::from_secs(2))?;
         let revision = runner.revision(to)?.clone();
+        runner.change(|record| record.service_of = None)?;
         balancing::ensure(&self.services, self.name(), &revision.deployment)?;
         let replicas = runner.record().state.goal.replicas;
         let event = RolloutEvent::Accepted { revision: to, image: revision.deployment.image.clone() };

@@ -1,6 +1,7 @@
 //! Looking after all deployments as long as a program wants to.
 
-use super::handle::{Deployed, list};
+use super::handle::{Deployed, open};
+use super::record::names;
 use super::runner::Look;
 use super::scaling::Samples;
 use super::wait::Watch;
@@ -59,13 +60,18 @@ fn supervise(services: &Arc<Services>, stop: &AtomicBool, mut on_error: impl FnM
     while !stop.load(Ordering::Relaxed) {
         let mut pause = LONGEST_PAUSE;
         let mut replicas = Vec::new();
-        match list(services) {
+        match names(services) {
             Ok(all) => {
-                for deployed in all {
-                    match look_after(services, &deployed, &mut samples, &mut replicas) {
+                for name in all {
+                    // One that is damaged keeps nobody from looking after the others.
+                    let look = open(services, &name).and_then(|deployed| match deployed {
+                        Some(deployed) => look_after(services, &deployed, &mut samples, &mut replicas),
+                        None => Ok(None),
+                    });
+                    match look {
                         Ok(Some(look)) => pause = pause.min(look.pause.max(Duration::from_millis(5))),
                         Ok(None) => {}
-                        Err(error) => on_error(deployed.name().as_str(), error),
+                        Err(error) => on_error(name.as_str(), error),
                     }
                 }
             }

@@ -28,7 +28,9 @@
 //! | credentials sent elsewhere | CVE-2020-15157 | bound to scheme, host and port; never follow a redirect | `a_redirect_to_another_host_carries_no_credentials` |
 //! | services of the host's loopback reached over the bridge | CVE-2020-8558 | packets from containers to and from 127.0.0.0/8 are dropped before everything else | tests of `network` |
 //! | a container that speaks as another, or listens in its place | | cables from the host to one container each: no container sees another's frames; a source that its cable does not lead to is dropped before everything else | `a_container_cannot_speak_for_another` |
-//! | containers of other networks | | all is routed by the host; the destination must be in a network of the source | `containers_reach_those_of_their_networks` |
+//! | the host's IPv6 reached, or led away, over a cable | CVE-2020-13401 | the host's end of a cable speaks IPv4 alone | `a_cable_carries_no_ipv6` |
+//! | containers of other networks | | all is routed by the host; the destination must be in a network of the source, also in a conversation that is known: an address may have a new holder | `containers_reach_those_of_their_networks`, `a_conversation_does_not_outlive_the_holder_of_its_address` |
+//! | a hosts file that holds up the services of others | | a file that its container has made too long or unwritable is left alone | `hosts_files_name_the_services_and_stay_the_same_file` |
 //! | files of the host reached by a build | CVE-2024-1753, CVE-2024-23651 | contexts are read below a descriptor; `RUN` mounts are made like all others; secrets are in no layer and no history | tests of `build`, fuzz target `dockerfile` |
 //! | lengths in netlink messages | CVE-2021-43784 | checked conversions only | tests of `network`, fuzz target `netlink` |
 //!

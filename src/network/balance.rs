@@ -57,6 +57,9 @@ pub(crate) struct ServiceRecord {
     /// Grows with every change, so that the kernel's part can be told from an earlier one.
     #[serde(default)]
     pub(crate) generation: u64,
+    /// Ports of the host that it had before: members that were started then hold them still.
+    #[serde(default)]
+    pub(crate) former: Vec<PublishedPort>,
 }
 
 /// A container behind a service.

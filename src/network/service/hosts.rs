@@ -32,8 +32,8 @@ pub(super) fn with_services(others: &str, services: &[ServiceRecord]) -> String 
 
 /// Rewrites the file at `path` with the lines of `services`. A file that is gone belongs to a container that is.
 ///
-/// The container can make its file one that cannot be rewritten: too long, immutable, under a lease (fcntl(2)). That is
-/// its own loss; a change of services must not fail for all because of it.
+/// The container can make its file one that cannot be rewritten: too long, immutable, executed at the moment, under a
+/// lease (fcntl(2)). That is its own loss; a change of services must not fail for all because of it.
 pub(super) fn rewrite(path: &Path, services: &[ServiceRecord]) -> Result<()> {
     let operation = || format!("write {}", path.display());
     let file = File::options().read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
@@ -60,5 +60,6 @@ pub(super) fn rewrite(path: &Path, services: &[ServiceRecord]) -> Result<()> {
 }
 
 fn is_the_containers_doing(error: ErrorKind) -> bool {
-    matches!(error, ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::WouldBlock)
+    use ErrorKind::{ExecutableFileBusy, NotFound, PermissionDenied, WouldBlock};
+    matches!(error, NotFound | PermissionDenied | WouldBlock | ExecutableFileBusy)
 }

@@ -52,13 +52,19 @@ impl Networks {
         let specification = ServiceSpecification { published, ..specification.clone() };
         let record = match &mine {
             Some(record) if record.specification == specification => record.clone(),
-            Some(record) => ServiceRecord { specification, generation: record.generation + 1, ..record.clone() },
+            Some(record) => ServiceRecord {
+                former: ports::former(record, &specification.published),
+                specification,
+                generation: record.generation + 1,
+                ..record.clone()
+            },
             None => ServiceRecord {
                 version: VERSION,
                 address: free_address(definition.subnet, &specification.name, &others)?,
                 specification,
                 members: Vec::new(),
                 generation: 1,
+                former: Vec::new(),
             },
         };
         if mine.as_ref() != Some(&record) {

@@ -22,7 +22,7 @@ pub(super) fn claim(
     for port in wanted {
         let number = match before.iter().position(|before| is_continued(before, port)) {
             Some(index) => before.swap_remove(index).host_port,
-            None => take(port, others, &mut held)?,
+            None => take(port, mine, others, &mut held)?,
         };
         let port = PublishedPort { host_port: number, ..*port };
         if claimed.iter().any(|other| overlap(other, &port)) {
@@ -49,9 +49,38 @@ pub(in crate::network) fn check_free(ports: &[PublishedPort], services: &[Servic
     Ok(())
 }
 
-fn take(port: &PublishedPort, others: &[ServiceRecord], held: &mut HeldPorts) -> Result<u16> {
+/// The ports that `before` has or had and would not have any more, the latest last.
+pub(super) fn former(before: &ServiceRecord, published: &[PublishedPort]) -> Vec<PublishedPort> {
+    let mut former: Vec<PublishedPort> = Vec::new();
+    for port in before.former.iter().chain(&before.specification.published) {
+        former.retain(|other| !is_same(other, port));
+        former.push(*port);
+    }
+    former.retain(|port| !published.iter().any(|now| is_same(now, port)));
+    former.drain(..former.len().saturating_sub(super::MOST_PORTS));
+    former
+}
+
+fn take(
+    port: &PublishedPort,
+    mine: Option<&ServiceRecord>,
+    others: &[ServiceRecord],
+    held: &mut HeldPorts,
+) -> Result<u16> {
+    let had = |record: &ServiceRecord| {
+        let mut all = record.former.iter().chain(&record.specification.published);
+        all.any(|other| overlap(other, port))
+    };
+    let had_before = mine.is_some_and(had);
     for _ in 0..CHOICES {
-        let (socket, chosen) = HeldPorts::reserve(std::slice::from_ref(port))?;
+        let wanted = std::slice::from_ref(port);
+        let (socket, chosen) = match HeldPorts::reserve(wanted) {
+            // Its own members may hold it: after a rollback those that were there before the change.
+            Err(error) if had_before && error.kind() == ErrorKind::InUse => {
+                (HeldPorts::share(wanted).map_err(|_| error)?, vec![*port])
+            }
+            reserved => reserved?,
+        };
         held.append(socket);
         match check_free(&chosen, others) {
             Ok(()) => return Ok(chosen[0].host_port),
@@ -69,6 +98,13 @@ fn is_continued(before: &PublishedPort, wanted: &PublishedPort) -> bool {
             0 => before.container_port == wanted.container_port,
             number => before.host_port == number,
         }
+}
+
+/// Whether they are the same port of the host.
+fn is_same(one: &PublishedPort, other: &PublishedPort) -> bool {
+    address(one) == address(other)
+        && one.host_port == other.host_port
+        && one.container_port.protocol == other.container_port.protocol
 }
 
 fn overlap(one: &PublishedPort, other: &PublishedPort) -> bool {
