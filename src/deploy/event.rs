@@ -80,7 +80,7 @@ pub enum RolloutEvent {
         /// As it was before this revision.
         before: RevisionNumber,
     },
-    /// All replicas of the revision are available, and no others are left.
+    /// All replicas of the revision are available; what is left of others is on its way out.
     Complete {
         /// The revision.
         revision: RevisionNumber,
