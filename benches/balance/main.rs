@@ -94,6 +94,7 @@ fn containers(networks: &Networks) -> Vec<(NetworkNamespace, Ipv4Addr)> {
         .collect();
     for (name, port, balance) in [("in-turn", 8080, Balance::RoundRobin), ("by-client", 8081, Balance::SourceHash)] {
         let specification = ServiceSpecification {
+            alias: None,
             name: name.parse().unwrap(),
             ports: vec![Port::tcp(80)],
             published: vec![PublishedPort::new(port, 80)],
