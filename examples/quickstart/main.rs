@@ -2,12 +2,14 @@
 //!
 //! `cargo run --release --example quickstart`, as root or, where the host allows user namespaces, as an ordinary user.
 
+mod scratch;
 mod show;
 
 use coracle::cgroup::{Limits, Policy};
 use coracle::{ContainerBuilder, Cpus, Engine, EngineOptions, Error, Image, Memory, Network, Result};
+use scratch::ScratchDirectory;
 use show::{report, say, time, title};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 /// The image that is built on top of the programs of this machine.
@@ -33,7 +35,7 @@ fn main() {
 }
 
 fn run() -> Result<()> {
-    let directory = ScratchDirectory::make()?;
+    let directory = ScratchDirectory::make("quickstart")?;
     // By default what a reboot ends is kept in the system's place for it; here everything goes with the directory.
     let engine = EngineOptions::new(directory.0.join("engine")).run_directory(directory.0.join("run")).open()?;
 
@@ -101,23 +103,4 @@ fn build(engine: &Engine, context: &Path) -> Result<Image> {
 fn write(path: &Path, text: &str) -> Result<()> {
     let made = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(path, text));
     made.map_err(|error| Error::invalid(format!("write {}", path.display())).source_error(error))
-}
-
-/// A directory of our own below the current one, removed at the end.
-struct ScratchDirectory(PathBuf);
-
-impl ScratchDirectory {
-    fn make() -> Result<ScratchDirectory> {
-        let name = format!("coracle-quickstart-{}", std::process::id());
-        let failed = |error| Error::invalid(format!("make directory {name}")).source_error(error);
-        let path = std::env::current_dir().map_err(failed)?.join("target").join(&name);
-        std::fs::create_dir_all(&path).map_err(failed)?;
-        Ok(ScratchDirectory(path))
-    }
-}
-
-impl Drop for ScratchDirectory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

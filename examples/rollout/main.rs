@@ -5,6 +5,8 @@
 
 mod load;
 mod request;
+#[path = "../quickstart/scratch.rs"]
+mod scratch;
 mod serve;
 mod table;
 
@@ -14,8 +16,8 @@ use coracle::{
     Rollout,
 };
 use load::Load;
+use scratch::ScratchDirectory;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 const PORT: u16 = 8000;
@@ -40,7 +42,7 @@ fn main() {
 }
 
 fn run() -> Result<()> {
-    let directory = ScratchDirectory::make()?;
+    let directory = ScratchDirectory::make("rollout")?;
     let engine = EngineOptions::new(directory.0.join("engine")).run_directory(directory.0.join("run")).open()?;
     let program = std::env::current_exe().map_err(|error| Error::invalid("find this program").source_error(error))?;
     engine.image_builder().from_host([&program])?.tag("shop/web:1").commit()?;
@@ -110,23 +112,4 @@ fn drive(deployed: &Deployed, mut rollout: Rollout) -> Result<Outcome> {
 fn address(status: &DeploymentStatus) -> Result<SocketAddr> {
     let port = status.published.first().ok_or_else(|| Error::invalid("no port is published"))?;
     Ok((Ipv4Addr::LOCALHOST, port.host_port).into())
-}
-
-/// A directory of our own below the current one, removed at the end.
-struct ScratchDirectory(PathBuf);
-
-impl ScratchDirectory {
-    fn make() -> Result<ScratchDirectory> {
-        let name = format!("coracle-rollout-{}", std::process::id());
-        let failed = |error| Error::invalid(format!("make directory {name}")).source_error(error);
-        let path = std::env::current_dir().map_err(failed)?.join("target").join(&name);
-        std::fs::create_dir_all(&path).map_err(failed)?;
-        Ok(ScratchDirectory(path))
-    }
-}
-
-impl Drop for ScratchDirectory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
