@@ -30,6 +30,18 @@
 //! # Ok::<(), coracle::Error>(())
 //! ```
 //!
+//! # Deploy, update, take back
+//!
+//! ```no_run
+//! use coracle::{Deployment, Engine, Health};
+//!
+//! let engine = Engine::open("/var/lib/coracle")?;
+//! let api = Deployment::new("api", "shop/web:1.1").replicas(4).port(8000).health(Health::http(8000, "/ready"));
+//! // Ends with the new version live, or with the last good one back, and why.
+//! println!("{}", engine.deploy(api)?.finish()?);
+//! # Ok::<(), coracle::Error>(())
+//! ```
+//!
 //! # Just confine a process
 //!
 //! [`Sandbox`] needs no image, no store and no engine:
@@ -67,6 +79,8 @@
 //! | opening a root directory; images by name | [`Engine`], [`EngineOptions`], [`ImageName`] |
 //! | building | [`Engine::build`], [`Engine::image_builder`], [`Image`], [`ImageConfig`] |
 //! | running | [`ContainerBuilder`], [`Output`], [`Container`] |
+//! | several behind one address, updated without a gap | [`Engine::deploy`], [`Deployment`], [`Rollout`], [`Deployed`] |
+//! | looking after them | [`Engine::supervise`], [`Engine::resume`], [`Autoscale`], [`Engine::admission`] |
 //! | whole applications from Compose files | [`compose`] |
 //! | named volumes and their snapshots | [`Engine::volume`], [`Volume`] |
 //! | limits and statistics | [`cgroup`] |
