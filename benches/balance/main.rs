@@ -1,189 +1,201 @@
-//! What a new connection through a balanced service costs, beside haproxy with the same backends.
+//! What a new connection through a balanced deployment costs, beside haproxy with the same replicas as its servers.
 //!
-//! `cargo bench --bench balance` prints a table. All runs in private network namespaces: a client on a wire of its own, a
-//! host, three containers. The contestants take turns, so that whatever the machine does besides hits all of them alike.
-//! The client asks for one small page on every connection and closes it; `CONNECTIONS` (default 64) are open at any time,
-//! `ROUNDS` (default 12) of half a second each are run. haproxy must be installed; without it its rows are missing.
+//! `cargo bench --bench balance` prints a table. All happens in private network namespaces: a client on a wire (veth) of
+//! its own, a host, and the host's containers. Every deployment runs this very program as its server; haproxy's servers
+//! are the replicas of the first one.
 //!
-//! The network room is compiled into the bench as it stands in the library, for want of a way to it from outside.
+//! - *this crate*: three replicas behind a published port, by three rules. By client, one client meets one replica.
+//! - *one replica*: the same with nothing to choose from. What the rows above cost more is the choice.
+//! - *no container*: the server on the host itself, with no translation and no bridge: what the client can do at most.
+//! - *haproxy*: in TCP and in HTTP mode. In HTTP mode it keeps its connections to the servers, so there the servers see
+//!   few of them. The kernel tracks the connections of a host with containers, haproxy's as well; the rows *untracked* are
+//!   without that, as on a host for haproxy alone.
+//!
+//! Each connection is for one small request; the client closes it first, with every contestant, and keeps the port as
+//! TCP says. `CONNECTIONS` (default 64) are open at any time, from one thread for each processor. The contestants take
+//! turns for `ROUNDS` (default 12) of half a second each, so that whatever the machine does besides hits all of them
+//! alike; in each round another one begins. The rates are medians of the rounds, the latencies quantiles of all
+//! connections from the first packet to the whole answer. A connection that fails makes the bench fail.
+//!
+//! Client, servers, kernel and haproxy share the processors. Where *idle* (the machine's processors, of the time) is near
+//! zero, a rate is the inverse of what a connection costs altogether, client and server included; *client* is how much of
+//! the time each of the client's threads had a processor, with the kernel's work on its packets.
 
-#![allow(unsafe_code, unused, missing_docs)]
-
-mod backend;
-#[path = "../../src/error.rs"]
-mod error;
 mod haproxy;
-#[path = "../../src/kernel/mod.rs"]
-mod kernel;
+#[path = "../../tests/support/host.rs"]
+mod host;
 mod load;
-#[path = "../../src/network/mod.rs"]
-mod network;
-#[path = "../../src/value/mod.rs"]
-mod value;
+#[path = "../../tests/support/namespace.rs"]
+mod namespace;
+mod serve;
+mod table;
+mod wire;
 
-use error::{Error, ErrorKind, Result};
-use load::Sample;
-use network::{Balance, Joining, NetworkNamespace, Networks, PublishedPort, ServiceMember, ServiceSpecification};
-use nix::sched::{CloneFlags, setns, unshare};
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsFd, AsRawFd};
-use std::process::Command;
-use std::time::Duration;
-use value::{ContainerId, Port};
+use coracle::{Balance, Deployment, Engine, Outcome, Rolling, Rollout};
+use haproxy::Haproxy;
+use host::on_a_host;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use table::{Processors, Results};
+use wire::{Client, HOST, UNTRACKED};
 
-const HOST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
-const PERIOD: Duration = Duration::from_millis(500);
-const MEMBERS: usize = 3;
+const PORT: u16 = 8000;
+const REPLICAS: u32 = 3;
+
+/// How it is measured.
+struct Plan {
+    rounds: usize,
+    period: Duration,
+    connections: usize,
+}
+
+type Contestant = (&'static str, SocketAddrV4);
 
 fn main() {
-    let quick = std::env::args().any(|argument| argument == "--test");
-    let number = |name: &str, usual| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual);
-    let (rounds, connections) = (if quick { 1 } else { number("ROUNDS", 12) }, number("CONNECTIONS", 64));
-    // Before the first thread: the whole process lives on the bench's host.
-    unshare(CloneFlags::CLONE_NEWNET).expect("this bench needs root");
-    run("ip", &["link", "set", "lo", "up"]);
-    let client = NetworkNamespace::create().unwrap();
-    wire(&client);
-    let scratch = tempfile::Builder::new().prefix("coracle-bench-").tempdir().unwrap();
-    let networks = Networks::new(&scratch.path().join("root"), &scratch.path().join("run"));
-    let containers = containers(&networks);
-    allow_many_connections();
-    inside(&client, allow_many_connections);
-
-    let addresses: Vec<Ipv4Addr> = containers.iter().map(|(_, address)| *address).collect();
-    let listeners = containers.iter().map(|(namespace, _)| inside(namespace, backend::listen)).collect();
-    let _backend = backend::Backend::start(listeners);
-    let haproxy = haproxy::Haproxy::start(scratch.path(), &addresses);
-    let mut contestants = vec![("this crate, in turn", 8080), ("this crate, by client", 8081), ("one container", 8000)];
-    if haproxy.is_some() {
-        contestants.extend([("haproxy, TCP", haproxy::TCP_PORT), ("haproxy, HTTP", haproxy::HTTP_PORT)]);
-    } else {
-        println!("haproxy is not installed: its rows are missing");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [serve, port] = arguments.as_slice()
+        && serve == "serve"
+    {
+        serve::serve(port.parse().expect("a port")).expect("the server serves");
+        return;
     }
-    let target = |port: u16| SocketAddrV4::new(HOST, port);
-    let mut samples: Vec<Vec<Sample>> = contestants.iter().map(|_| Vec::new()).collect();
-    for round in 0..=rounds {
-        for ((_, port), samples) in contestants.iter().zip(&mut samples) {
-            let sample = inside(&client, || load::run(target(*port), connections, PERIOD));
-            // The first round warms up.
-            if round > 0 || rounds == 0 {
-                samples.push(sample);
+    let number = |name: &str, usual| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual);
+    let connections = number("CONNECTIONS", 64);
+    let plan = if arguments.iter().any(|argument| argument == "--test") {
+        Plan { rounds: 1, period: Duration::from_millis(100), connections }
+    } else {
+        Plan { rounds: number("ROUNDS", 12), period: Duration::from_millis(500), connections }
+    };
+    let mut failed = 0;
+    on_a_host(|engine, directory| failed = measure(engine, directory, &plan));
+    if failed > 0 {
+        eprintln!("balance: {failed} connections failed");
+        std::process::exit(1);
+    }
+}
+
+/// Prints the tables; how many connections failed.
+fn measure(engine: &Engine, directory: &Path, plan: &Plan) -> usize {
+    let client = Client::new();
+    let mut contestants = deploy_all(engine);
+    let server = Server::start();
+    contestants.push(("no container", SocketAddrV4::new(HOST, PORT)));
+    let haproxy = Haproxy::start(directory, &addresses(engine, "in-turn"));
+    match &haproxy {
+        None => println!("haproxy is not installed (Debian: apt-get install haproxy): its rows are missing"),
+        Some(_) => contestants.extend(Haproxy::contestants(HOST)),
+    }
+    if haproxy.is_some() && wire::stop_tracking() {
+        contestants.extend(Haproxy::contestants(UNTRACKED));
+    }
+    let results = take_turns(&client, &contestants, plan);
+    println!("{} connections at a time, {} rounds of {:?}", plan.connections, plan.rounds, plan.period);
+    table::print(&results);
+    drop((haproxy, server));
+    scale(engine, if plan.rounds > 1 { 5 } else { 1 });
+    results.iter().map(Results::failed).sum()
+}
+
+/// Several rounds in which each contestant has its turn, after one to warm up.
+fn take_turns(client: &Client, contestants: &[Contestant], plan: &Plan) -> Vec<Results> {
+    let mut results: Vec<Results> = contestants.iter().map(|(name, _)| Results::new(name)).collect();
+    for round in 0..=plan.rounds {
+        for turn in 0..contestants.len() {
+            let index = (round + turn) % contestants.len();
+            let (_, target) = contestants[index];
+            let processors = Processors::now();
+            let sample = client.inside(|| load::run(target, plan.connections, plan.period));
+            if round > 0 {
+                results[index].add(sample, processors.idle_since());
             }
         }
     }
-    print(&contestants, &samples, connections);
-    for service in ["in-turn", "by-client"] {
-        println!("one change of the members of {service}: {:?}", change(&networks, service, &addresses));
-    }
-    drop(haproxy);
-    for name in ["in-turn", "by-client"] {
-        networks.remove_service(&name.parse().unwrap()).unwrap();
-    }
+    results
 }
 
-/// Three containers, two services in front of them, and the first published by itself.
-fn containers(networks: &Networks) -> Vec<(NetworkNamespace, Ipv4Addr)> {
-    let containers: Vec<(NetworkNamespace, Ipv4Addr)> = (0..MEMBERS)
-        .map(|index| {
-            let namespace = NetworkNamespace::create().unwrap();
-            let ports = [PublishedPort::new(8000, 80)];
-            let joining = Joining { ports: if index == 0 { &ports } else { &[] }, ..Joining::default() };
-            let attachment = networks.attach(&namespace, &ContainerId::random().unwrap(), &joining).unwrap();
-            (namespace, attachment.address)
-        })
-        .collect();
-    for (name, port, balance) in [("in-turn", 8080, Balance::RoundRobin), ("by-client", 8081, Balance::SourceHash)] {
-        let specification = ServiceSpecification {
-            alias: None,
-            name: name.parse().unwrap(),
-            ports: vec![Port::tcp(80)],
-            published: vec![PublishedPort::new(port, 80)],
-            balance,
-            networks: Vec::new(),
-        };
-        networks.ensure_service(&specification).unwrap();
-        let members: Vec<ServiceMember> =
-            containers.iter().map(|(_, address)| ServiceMember { address: *address, weight: 1 }).collect();
-        networks.route(&specification.name, &members).unwrap();
-    }
-    containers
-}
-
-/// The median time of a change of members, with its durable record.
-fn change(networks: &Networks, service: &str, addresses: &[Ipv4Addr]) -> Duration {
-    let name = service.parse().unwrap();
-    let members: Vec<ServiceMember> =
-        addresses.iter().map(|address| ServiceMember { address: *address, weight: 1 }).collect();
-    let mut times: Vec<Duration> = (0..41)
-        .map(|turn| {
-            let begin = std::time::Instant::now();
-            networks.route(&name, &members[..members.len() - turn % 2]).unwrap();
-            begin.elapsed()
-        })
-        .collect();
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
-/// The client's wire to the host.
-fn wire(client: &NetworkNamespace) {
-    let namespace = format!("/proc/{}/fd/{}", std::process::id(), client.as_fd().as_raw_fd());
-    run("ip", &["link", "add", "wire", "type", "veth", "peer", "name", "far"]);
-    run("ip", &["link", "set", "far", "netns", &namespace]);
-    run("ip", &["address", "add", "198.51.100.1/24", "dev", "wire"]);
-    run("ip", &["link", "set", "wire", "up"]);
-    inside(client, || {
-        run("ip", &["address", "add", "198.51.100.2/24", "dev", "far"]);
-        run("ip", &["link", "set", "far", "up"]);
-        run("ip", &["route", "add", "default", "via", "198.51.100.1"]);
-    });
-}
-
-/// One client makes more connections than one usually does: ports and the kernel's memory of closed connections are let
-/// go sooner, for all contestants alike.
-fn allow_many_connections() {
-    for (file, value) in [
-        ("ipv4/ip_local_port_range", "1024 65535"),
-        ("ipv4/tcp_tw_reuse", "1"),
-        ("netfilter/nf_conntrack_tcp_timeout_time_wait", "1"),
-        ("netfilter/nf_conntrack_tcp_timeout_close", "1"),
+/// A deployment for each rule, and one with a single replica.
+fn deploy_all(engine: &Engine) -> Vec<Contestant> {
+    let program = std::env::current_exe().expect("this program");
+    engine.image_builder().from_host([&program]).expect("a program").tag("bench/web").commit().expect("an image");
+    let mut contestants = Vec::new();
+    for (name, shown, replicas, balance) in [
+        ("in-turn", "this crate, in turn", REPLICAS, Balance::RoundRobin),
+        ("by-chance", "this crate, by chance", REPLICAS, Balance::Random),
+        ("by-client", "this crate, by client", REPLICAS, Balance::SourceHash),
+        ("alone", "one replica", 1, Balance::RoundRobin),
     ] {
-        // The client's namespace has no connection tracking.
-        let _ = std::fs::write(format!("/proc/sys/net/{file}"), value);
+        let deployment = Deployment::new(name, "bench/web")
+            .replicas(replicas)
+            .command([program.to_str().expect("a path of text"), "serve", &PORT.to_string()])
+            .port(PORT)
+            .publish(0, PORT)
+            .balance(balance)
+            .rollout(Rolling::new().surge(replicas).minimum_healthy_time(Duration::from_millis(100)))
+            .drain(Duration::from_secs(1));
+        complete(engine.deploy(deployment).expect("a deployment is accepted"));
+        let status = engine.deployment(name).and_then(|deployed| deployed.status()).expect("a status");
+        let port = status.published.first().expect("a published port").host_port;
+        contestants.push((shown, SocketAddrV4::new(HOST, port)));
+    }
+    contestants
+}
+
+/// The addresses of a deployment's replicas.
+fn addresses(engine: &Engine, name: &str) -> Vec<SocketAddrV4> {
+    let status = engine.deployment(name).and_then(|deployed| deployed.status()).expect("a status");
+    let addresses = status.replicas.iter().filter_map(|replica| replica.address);
+    addresses.map(|address| SocketAddrV4::new(address, PORT)).collect()
+}
+
+/// Prints how long it takes to bring one replica more into traffic, and to take one out.
+fn scale(engine: &Engine, times: usize) {
+    let deployed = engine.deployment("in-turn").expect("the deployment");
+    let median = |to: u32, back: u32| {
+        let time = |replicas| {
+            let begin = Instant::now();
+            complete(deployed.scale(replicas).expect("a change is accepted"));
+            begin.elapsed()
+        };
+        let mut all: Vec<Duration> = (0..times)
+            .map(|_| {
+                let taken = time(to);
+                time(back);
+                taken
+            })
+            .collect();
+        all.sort_unstable();
+        all[all.len() / 2]
+    };
+    let (more, fewer) = (median(REPLICAS + 1, REPLICAS), median(REPLICAS - 1, REPLICAS));
+    println!("one replica more: {more:.0?}, one fewer: {fewer:.0?} (each proven for 100 ms)");
+}
+
+fn complete(rollout: Rollout) {
+    rollout.finish().and_then(Outcome::complete).expect("a complete rollout");
+}
+
+/// The server on the host itself, which runs until it is dropped.
+struct Server(Child);
+
+impl Server {
+    fn start() -> Server {
+        let program = std::env::current_exe().expect("this program");
+        let child = Command::new(program).arg("serve").arg(PORT.to_string()).stdin(Stdio::null()).spawn();
+        let server = Server(child.expect("the server starts"));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)).is_err() {
+            assert!(Instant::now() < deadline, "the server does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        server
     }
 }
 
-/// Runs `work` on a thread in `namespace`.
-fn inside<T: Send>(namespace: &NetworkNamespace, work: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).unwrap();
-            work()
-        });
-        thread.join().unwrap()
-    })
-}
-
-fn run(program: &str, arguments: &[&str]) {
-    let status = Command::new(program).args(arguments).status().unwrap();
-    assert!(status.success(), "{program} {arguments:?}");
-}
-
-fn print(contestants: &[(&str, u16)], samples: &[Vec<Sample>], connections: usize) {
-    let rates: Vec<f64> = samples.iter().map(|samples| median(samples.iter().map(Sample::rate).collect())).collect();
-    println!("{connections} connections at a time, medians of {} rounds of {PERIOD:?}", samples[0].len());
-    println!("{:24}{:>16}{:>8}{:>12}{:>12}{:>8}", "", "connections/s", "ratio", "median us", "99 % us", "failed");
-    for (((name, _), samples), rate) in contestants.iter().zip(samples).zip(&rates) {
-        let mut latencies: Vec<u32> = samples.iter().flat_map(|sample| sample.latencies.iter().copied()).collect();
-        latencies.sort_unstable();
-        let quantile = |share: f64| latencies.get((latencies.len() as f64 * share) as usize).copied().unwrap_or(0);
-        let failed: usize = samples.iter().map(|sample| sample.failed).sum();
-        println!("{name:24}{rate:>16.0}{:>8.2}{:>12}{:>12}{failed:>8}", rates[0] / rate, quantile(0.5), quantile(0.99));
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
-    println!("ratio: connections per second of the first row for one of this row");
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
