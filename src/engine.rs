@@ -239,8 +239,8 @@ impl Engine {
         let mut all = Vec::new();
         for deployed in self.deployments()? {
             match deployed.stats() {
-                // Removed since the list was read.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                // Removed since the list was read, or damaged.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {}
                 stats => all.push(stats?),
             }
         }
@@ -248,7 +248,8 @@ impl Engine {
     }
 
     /// Goes on with what was cut off: rebuilds the network's rules where they are gone, and returns a rollout for every
-    /// deployment; one of a deployment with nothing left to do ends at once.
+    /// deployment; one of a deployment with nothing left to do ends at once. A deployment at which another process is, or
+    /// whose record is damaged, is left out.
     ///
     /// # Errors
     /// What reading the root and the kernel reports.

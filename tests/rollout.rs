@@ -74,10 +74,9 @@ fn updates_rollbacks_and_changes_of_scale_lose_no_request() {
         assert_eq!(web_now.scale(3).unwrap().finish().unwrap(), Outcome::Complete(2));
 
         let sick = engine.deploy(web("3", "sick")).unwrap().finish().unwrap();
-        let Outcome::RolledBack { failed: 3, to: 2, because: RolloutFailure::NoProgress { finding } } = sick else {
-            panic!("{sick}")
-        };
-        assert_eq!(finding.as_deref(), Some("status 503"));
+        let Outcome::RolledBack { failed: 3, to: 2, because } = sick else { panic!("{sick}") };
+        // Whichever of the two deadlines, which are equal, is seen first.
+        assert!(because.to_string().ends_with(" available in time: health check: status 503"), "{because}");
 
         let crashing = engine.deploy(web("4", "crash")).unwrap().finish().unwrap();
         assert!(

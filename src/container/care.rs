@@ -8,6 +8,10 @@ use crate::plan::layout::RestartCondition as Condition;
 use crate::sandbox::{CareTask, CheckTask, CheckTaskKind, RestartTask};
 use crate::{Error, Result};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+/// The shortest pause before a restart.
+const SHORTEST_DELAY: Duration = Duration::from_millis(10);
 
 /// The task of the keeper of `specification`, whose container has `address` on the bridge.
 pub(crate) fn task(specification: &Specification, address: Option<Ipv4Addr>) -> Result<CareTask> {
@@ -22,6 +26,8 @@ pub(crate) fn task(specification: &Specification, address: Option<Ipv4Addr>) -> 
         RestartCondition::OnFailure => Condition::ON_FAILURE,
         RestartCondition::Always => Condition::ALWAYS,
     };
+    // What ends at once and is started at once would cost the host as much as it likes.
+    let (delay, longest_delay) = (delay.max(SHORTEST_DELAY), longest_delay.max(SHORTEST_DELAY));
     let restart = RestartTask { condition, most, delay, longest_delay, when_unhealthy: unhealthy };
     Ok(CareTask { check, restart, stop_signal: specification.stop_signal })
 }

@@ -69,7 +69,7 @@ impl Restart {
         self
     }
 
-    /// The first pause and the longest one; 100 ms and 60 s by default.
+    /// The first pause and the longest one; 100 ms and 60 s by default, 10 ms at least.
     #[must_use]
     pub fn delay(mut self, first: Duration, longest: Duration) -> Restart {
         self.delay = first;

@@ -61,7 +61,7 @@ fn accept(
     image: StoredImage,
 ) -> Result<Rollout> {
     let (name, reference) = (directory.name(), image.reference);
-    ledger::admit(services, &deployment)?;
+    let _room = ledger::admit(services, &deployment)?;
     if record.as_ref().is_some_and(|record| record.state.stage == Stage::Removing) {
         return Err(Error::new(ErrorKind::InUse, "it is being removed").hint("remove() it to the end first"));
     }
@@ -134,7 +134,11 @@ pub(crate) fn find(services: &Arc<Services>, name: &str) -> Result<Deployed> {
 pub(crate) fn list(services: &Arc<Services>) -> Result<Vec<Deployed>> {
     let mut all = Vec::new();
     for name in record::names(services)? {
-        all.extend(open(services, &name)?);
+        let directory = Directory::of(services, &name);
+        // One that is damaged is there: what is done with it will say so, and nothing else.
+        if !matches!(directory.record(), Ok(None)) {
+            all.push(Deployed { services: services.clone(), directory });
+        }
     }
     Ok(all)
 }
@@ -152,9 +156,8 @@ pub(crate) fn resume(services: &Arc<Services>) -> Result<Vec<Rollout>> {
     let mut rollouts = Vec::new();
     for deployed in list(services)? {
         match deployed.runner(Duration::ZERO) {
-            // Another process is at it.
-            Err(error) if error.kind() == ErrorKind::InUse => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            // Another process is at it, or it is gone, or damaged, which is no reason not to go on with the others.
+            Err(error) if error.kind() != ErrorKind::Os => {}
             runner => rollouts.push(Rollout::new(runner?, [])),
         }
     }
@@ -293,7 +296,7 @@ impl Deployed {
         let runner = self.runner(Duration::from_secs(2))?;
         let deployment = Deployment { replicas, ..self.deployment()? };
         check::check(&deployment)?;
-        ledger::admit(&self.services, &deployment)?;
+        let _room = ledger::admit(&self.services, &deployment)?;
         rescale(runner, replicas)
     }
 

@@ -6,6 +6,8 @@ use super::specification::{Deployment, Request};
 use super::strategy::Strategy;
 use crate::Result;
 use crate::container::{self, Container, Services};
+use crate::error::During;
+use std::fs::File;
 use std::sync::Arc;
 
 /// The machine and who holds how much of it.
@@ -28,9 +30,14 @@ pub(crate) fn admission(services: &Arc<Services>) -> Result<Admission> {
     Ok(Admission { machine: Machine::read()?, holders })
 }
 
-/// Refuses what does not fit beside the others.
-pub(crate) fn admit(services: &Arc<Services>, deployment: &Deployment) -> Result<()> {
-    admission(services)?.admit(&holder(deployment))
+/// Refuses what does not fit beside the others. Nobody else is admitted before the caller drops what this returns: by
+/// then what was admitted is on record.
+pub(crate) fn admit(services: &Arc<Services>, deployment: &Deployment) -> Result<File> {
+    let path = services.store.run().join("admission.lock");
+    let operation = || format!("lock {}", path.display());
+    let lock = File::options().create(true).truncate(false).write(true).open(&path).during(operation)?;
+    lock.lock().during(operation)?;
+    admission(services)?.admit(&holder(deployment)).map(|()| lock)
 }
 
 fn holder(deployment: &Deployment) -> Holder {

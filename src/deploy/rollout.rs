@@ -88,10 +88,10 @@ impl Rollout {
     }
 
     fn look(&mut self) -> Result<Duration> {
-        let Look { events, settled, pause } = self.runner.look()?;
+        let Look { events, settled, pause, error } = self.runner.look()?;
         self.waiting.extend(events);
         self.settled = settled;
-        Ok(pause)
+        error.map_or(Ok(pause), Err)
     }
 
     fn step(&mut self) -> Result<Option<RolloutEvent>> {

@@ -12,13 +12,12 @@ use super::scaling::Fed;
 use super::specification::DeploymentMount;
 use super::{balancing, replica, stop};
 use crate::container::{self, Container, ContainerState, HealthState, ReplicaOf, Services};
-use crate::error::Context;
 use crate::value::{ContainerId, Name};
 use crate::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Whoever has one holds the deployment's lock.
 #[derive(Debug)]
@@ -31,6 +30,8 @@ pub(crate) struct Runner {
     /// Containers that are none of its replicas.
     strangers: BTreeSet<ContainerId>,
     failed_starts: Vec<(RevisionNumber, String)>,
+    /// How long it took to count connections.
+    counting: Duration,
     _lock: File,
 }
 
@@ -41,6 +42,8 @@ pub(crate) struct Look {
     pub(crate) settled: bool,
     /// For how long nothing is to be done, if nothing happens.
     pub(crate) pause: Duration,
+    /// The first thing that was to be done and could not be; the others were done.
+    pub(crate) error: Option<Error>,
 }
 
 /// While something is on its way out its connections are counted this often.
@@ -59,6 +62,7 @@ impl Runner {
             replicas: BTreeMap::new(),
             strangers: BTreeSet::new(),
             failed_starts: Vec::new(),
+            counting: Duration::ZERO,
             _lock: lock,
         }
     }
@@ -109,7 +113,8 @@ impl Runner {
     /// What was decided is durable before it is done: whoever comes after a crash finds it decided, looks, and does what
     /// is left.
     pub(crate) fn look(&mut self) -> Result<Look> {
-        self.bring_service_in_order()?;
+        // A port that is taken, a disk that is full: no reason not to do what else can be done.
+        let mut error = self.bring_service_in_order().err();
         self.find_replicas()?;
         let observed = self.observe()?;
         let now = clock::now();
@@ -117,7 +122,8 @@ impl Runner {
         let decision = next(&self.record.state, now, &observed);
         let mut events = self.record_decision(&decision)?;
         for action in &decision.actions {
-            self.carry_out(action, &mut events).context(|| format!("deployment {}", self.name()))?;
+            let done = self.carry_out(action, &mut events);
+            error = error.or(done.err());
         }
         if self.record.state.stage == Stage::Removing && decision.settled {
             balancing::remove(&self.services, self.name())?;
@@ -127,9 +133,11 @@ impl Runner {
             self.forget_old_revisions()?;
         }
         let leaving = decision.state.known.iter().any(|known| known.leaving_since.is_some());
-        let longest = if leaving { COUNTING } else { LONGEST_PAUSE };
+        // What it costs to count is the kernel's whole memory of connections: never more than a quarter of the time.
+        let longest = if leaving { COUNTING.max(self.counting * 3) } else { LONGEST_PAUSE };
         let pause = decision.again_at.map_or(longest, |at| Duration::from_millis(at.saturating_sub(now)).min(longest));
-        Ok(Look { events, settled: decision.settled, pause })
+        let error = error.map(|error| error.context(format!("deployment {}", self.name())));
+        Ok(Look { events, settled: decision.settled && error.is_none(), pause, error })
     }
 
     /// After a rollback, or a crash in the middle of a change, the service may still be that of another revision.
@@ -194,7 +202,9 @@ impl Runner {
             replicas.push(Replica { id, revision, place, condition, restarts, in_traffic, connections: 0, finding });
         }
         let addresses: Vec<_> = counted.iter().map(|(_, address)| *address).collect();
+        let begin = Instant::now();
         let connections = balancing::connections(&self.services, &addresses)?;
+        self.counting = begin.elapsed();
         for ((index, _), connections) in counted.iter().zip(connections) {
             replicas[*index].connections = connections;
         }

@@ -58,9 +58,8 @@ pub(super) fn adjust(services: &Arc<Services>, runner: &mut Runner, samples: &mu
     let measures = measures(&deployment, autoscale, &used, &earlier, now, &runner.fed(autoscale)?);
     let mut scaler = runner.record().scaler.clone();
     let replicas = scaler.desired(autoscale, goal.replicas, &measures, now);
-    if replicas > goal.replicas {
-        ledger::admit(services, &Deployment { replicas, ..deployment })?;
-    }
+    let room = (replicas > goal.replicas).then(|| ledger::admit(services, &Deployment { replicas, ..deployment }));
+    let _room = room.transpose()?;
     if scaler == runner.record().scaler && replicas == goal.replicas {
         return Ok(());
     }
@@ -108,7 +107,7 @@ fn measures(
         };
         measures.push(Measure { metric: Metric::Memory, load: Load::Each(used.iter().map(percent).collect()) });
     }
-    let oldest = Timestamp::now().seconds - stale_after(autoscale).as_secs() as i64;
+    let oldest = Timestamp::now().seconds.saturating_sub_unsigned(stale_after(autoscale).as_secs());
     for fed in fed.iter().filter(|fed| fed.time.seconds >= oldest) {
         measures.push(Measure { metric: Metric::Fed(fed.name.clone()), load: Load::Total(fed.value) });
     }

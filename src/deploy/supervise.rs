@@ -98,5 +98,8 @@ fn look_after(
     let adjusted = super::scaling::adjust(services, &mut runner, samples);
     let look = runner.look()?;
     replicas.extend(runner.replicas().cloned());
-    adjusted.map(|()| Some(look))
+    match look.error {
+        Some(error) => Err(error),
+        None => adjusted.map(|()| Some(look)),
+    }
 }

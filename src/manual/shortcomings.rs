@@ -113,6 +113,9 @@
 //! - **An unhealthy replica stays** out of traffic until it is healthy again; to have it started again use
 //!   [`Restart::when_unhealthy`](crate::Restart::when_unhealthy).
 //! - **Canaries** are not stages of their own: a rolling update begins with as many as `surge` allows and judges them.
+//! - **After a foreign flush of the packet filter,** and the rebuilding by the next change or
+//!   [`Engine::resume`](crate::Engine::resume), a replica that is not ready gets connections until its health changes or
+//!   somebody looks after the deployment.
 //! - **Admission counts requests of this root alone.** Other programs on the machine, and other roots, are the reserve of
 //!   a twentieth at best.
 //!

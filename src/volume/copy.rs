@@ -27,6 +27,11 @@ use std::path::{Path, PathBuf};
 /// The longest path in bytes that is copied: what no program can name whole is not worth keeping.
 const LONGEST_PATH: usize = 4095;
 
+/// A container can make as many files as the disk has room for; what is remembered of them is the host's memory.
+const MOST_LINKED_FILES: usize = 1 << 20;
+/// As above, for the names of one directory.
+const MOST_NAMES: usize = 1 << 22;
+
 /// What a copy did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Copied {
@@ -177,6 +182,12 @@ impl Copier<'_> {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
                 return self.link(first, target, name).map(|()| false);
             }
+            if self.links.len() >= MOST_LINKED_FILES {
+                return Err(Error::new(
+                    ErrorKind::LimitExceeded,
+                    format!("more than {MOST_LINKED_FILES} files with several names"),
+                ));
+            }
             self.links.insert((stat.st_dev, stat.st_ino), path.to_owned());
         }
         match kind {
@@ -289,6 +300,9 @@ pub(super) fn names_in(directory: &OwnedFd) -> nix::Result<Vec<OsString>> {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if !matches!(name, b"." | b"..") {
+            if names.len() >= MOST_NAMES {
+                return Err(Errno::E2BIG);
+            }
             names.push(OsStr::from_bytes(name).to_owned());
         }
     }
