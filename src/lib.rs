@@ -67,6 +67,7 @@
 //! | opening a root directory; images by name | [`Engine`], [`EngineOptions`], [`ImageName`] |
 //! | building | [`Engine::build`], [`Engine::image_builder`], [`Image`], [`ImageConfig`] |
 //! | running | [`ContainerBuilder`], [`Output`], [`Container`] |
+//! | several replicas behind one address, rollouts, scale | [`Engine::deploy`], [`Deployment`], [`Rollout`], [`Deployed`], [`Engine::supervise`] |
 //! | whole applications from Compose files | [`compose`] |
 //! | named volumes and their snapshots | [`Engine::volume`], [`Volume`] |
 //! | limits and statistics | [`cgroup`] |
