@@ -80,7 +80,7 @@ pub enum RolloutEvent {
         /// As it was before this revision.
         before: RevisionNumber,
     },
-    /// All replicas of the revision are available, and no others are left.
+    /// All replicas of the revision are available. Others no longer count, and leave if they are not gone yet.
     Complete {
         /// The revision.
         revision: RevisionNumber,
