@@ -196,8 +196,9 @@ impl Engine {
 
     /// Rolls a deployment out: as a new one, as the next revision of the one of its name, or as a change of scale.
     ///
-    /// Everything is checked before anything is changed. The rollout goes on while it is iterated over or
-    /// [finished](Rollout::finish).
+    /// Everything is checked before anything is changed. One with the image and all settings of the wanted revision makes
+    /// no new one, unless that failed. The rollout goes on while it is iterated over or [finished](Rollout::finish);
+    /// dropped at once, it is written down and waits.
     ///
     /// # Errors
     /// `InvalidInput` with everything that makes no sense, each with its field; `NotFound` where the image is not in the
@@ -257,7 +258,8 @@ impl Engine {
         deploy::resume(&self.services)
     }
 
-    /// Looks after all deployments on a thread of its own, until the supervisor is dropped.
+    /// Looks after all deployments on a thread of its own, until the supervisor is dropped: keep what this returns in a
+    /// variable.
     ///
     /// # Errors
     /// As [`resume`](Self::resume).
@@ -265,7 +267,9 @@ impl Engine {
         self.supervise_with(|_, _| ())
     }
 
-    /// As [`supervise`](Self::supervise); `on_error` hears what could not be done for a deployment, by its name.
+    /// As [`supervise`](Self::supervise), which passes over errors; `on_error` hears what could not be done for a
+    /// deployment, by its name, which is empty where the deployments could not be listed. It is tried again at the next
+    /// look.
     ///
     /// # Errors
     /// As [`resume`](Self::resume).

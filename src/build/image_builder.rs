@@ -67,10 +67,10 @@ impl<'progress> ImageBuilder<'progress> {
     /// Programs of this machine with everything they need to run: the dynamic loader, the libraries their dynamic
     /// sections name, the interpreters of scripts, and the symbolic links and directories on the way. A program without
     /// a slash is looked up in `PATH`. What a program loads by itself while it runs (plug-ins, name service modules,
-    /// locales) is not seen.
+    /// locales) is not seen; name it as well: a file that is no program is taken as it is.
     ///
     /// # Errors
-    /// `NotFound` naming a missing program or library, `Unsupported` for what is no executable of this machine.
+    /// `NotFound` naming a missing program or library, `Unsupported` for a program of another kind of machine.
     pub fn from_host<P: AsRef<OsStr>>(mut self, programs: impl IntoIterator<Item = P>) -> Result<Self> {
         let programs: Vec<P> = programs.into_iter().collect();
         let entries = host::closure(&programs)?;

@@ -57,8 +57,8 @@ pub struct ProjectVolume {
 }
 
 impl Project {
-    /// Reads the file at `path`, or the one in the directory `path`. Variables come from this process's environment, then
-    /// from the file `.env` beside it.
+    /// Reads the file at `path`; in a directory, the first of `compose.yaml`, `compose.yml`, `docker-compose.yaml` and
+    /// `docker-compose.yml`. Variables come from this process's environment, then from the file `.env` beside it.
     ///
     /// # Errors
     /// `NotFound` where there is no file; `InvalidInput` with everything that is wrong, each with file, line, service and

@@ -127,7 +127,7 @@ impl ContainerBuilder {
         self
     }
 
-    /// The working directory, in place of the image's; made where it is missing.
+    /// The working directory, absolute, in place of the image's; made where it is missing.
     #[must_use]
     pub fn workdir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.working_directory = Some(directory.into());
@@ -198,14 +198,14 @@ impl ContainerBuilder {
         self
     }
 
-    /// Binds a file or directory of the host into the container.
+    /// Binds a file or directory of the host into the container; both paths are absolute.
     #[must_use]
     pub fn bind(mut self, source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
         self.mounts.push(Mount::Bind { source: source.into(), target: target.into(), read_only: false });
         self
     }
 
-    /// Binds a file or directory of the host into the container, read-only.
+    /// Binds a file or directory of the host into the container, read-only; both paths are absolute.
     #[must_use]
     pub fn bind_read_only(mut self, source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
         self.mounts.push(Mount::Bind { source: source.into(), target: target.into(), read_only: true });

@@ -152,7 +152,7 @@ impl Deployment {
         self
     }
 
-    /// How many replicas; with [`autoscale`](Self::autoscale) how many to begin with.
+    /// How many replicas, one by default; with [`autoscale`](Self::autoscale) how many to begin with.
     #[must_use]
     pub fn replicas(mut self, replicas: u32) -> Deployment {
         self.replicas = replicas;
@@ -282,7 +282,8 @@ impl Deployment {
         self
     }
 
-    /// A port of the host, on all its addresses, that leads to a port of a replica.
+    /// A port of the host, on all its addresses, that leads to a port of a replica. Host port 0 is the kernel's choice;
+    /// [`DeploymentStatus::published`](crate::DeploymentStatus::published) says which.
     #[must_use]
     pub fn publish(self, host_port: u16, port: impl Into<Port>) -> Deployment {
         self.publish_on(PublishedPort::new(host_port, port))
@@ -334,14 +335,14 @@ impl Deployment {
         self
     }
 
-    /// How replicas are replaced by those of the next revision.
+    /// How replicas are replaced by those of the next revision; [`Rolling::new`] by default.
     #[must_use]
     pub fn rollout(mut self, strategy: impl Into<Strategy>) -> Deployment {
         self.rollout = strategy.into();
         self
     }
 
-    /// Lets the number of replicas follow the load.
+    /// Lets the number of replicas follow the load, while a [`Supervisor`](crate::Supervisor) runs.
     #[must_use]
     pub fn autoscale(mut self, autoscale: Autoscale) -> Deployment {
         self.autoscale = Some(autoscale);

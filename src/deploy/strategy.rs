@@ -71,35 +71,35 @@ impl Default for Guard {
 }
 
 impl Guard {
-    /// How long a replica must have been healthy without a break to count as available.
+    /// How long a replica must have been healthy without a break to count as available; 1 s by default.
     #[must_use]
     pub fn minimum_healthy_time(mut self, time: Duration) -> Guard {
         self.minimum_healthy_time = time;
         self
     }
 
-    /// How long after its start each replica must count as available.
+    /// How long after its start each replica must count as available; 5 min by default.
     #[must_use]
     pub fn healthy_deadline(mut self, time: Duration) -> Guard {
         self.healthy_deadline = time;
         self
     }
 
-    /// How long may pass from one replica that becomes available to the next.
+    /// How long may pass from one replica that becomes available to the next; 10 min by default.
     #[must_use]
     pub fn progress_deadline(mut self, time: Duration) -> Guard {
         self.progress_deadline = time;
         self
     }
 
-    /// How many crashes of the new revision's replicas, taken together, make it a failure: 1 or more.
+    /// How many crashes of the new revision's replicas, taken together, make it a failure: 1 or more, 3 by default.
     #[must_use]
     pub fn crashes(mut self, crashes: u32) -> Guard {
         self.crashes = crashes;
         self
     }
 
-    /// What follows when it fails.
+    /// What follows when it fails; [`OnFailure::RollBack`] by default.
     #[must_use]
     pub fn on_failure(mut self, what: OnFailure) -> Guard {
         self.on_failure = what;
