@@ -12,7 +12,7 @@ mod request;
 mod server;
 
 use coracle::cgroup::Limits;
-use coracle::{Autoscale, Cpus, Deployed, Deployment, ErrorKind, Health, Memory, Outcome, Rolling};
+use coracle::{Autoscale, Cpus, Deployed, Deployment, Engine, ErrorKind, Health, Memory, Outcome, Rolling};
 use host::on_a_host;
 use load::Load;
 use server::server;
@@ -37,7 +37,7 @@ fn wait_for_replicas(deployed: &Deployed, wanted: usize) {
 fn a_metric_that_is_fed_makes_more_and_fewer_and_loses_no_request() {
     on_a_host(|engine, _| {
         engine.image_builder().from_host([server()]).unwrap().tag("test/web").commit().unwrap();
-        let web = Deployment::new("web", "test/web")
+        let spec = Deployment::new("web", "test/web")
             .command([server().to_str().unwrap(), "serve", "1", "well"])
             .port(PORT)
             .publish(18_200, PORT)
@@ -49,12 +49,14 @@ fn a_metric_that_is_fed_makes_more_and_fewer_and_loses_no_request() {
                     .every(Duration::from_millis(200))
                     .stabilisation(Duration::from_secs(1)),
             );
-        assert_eq!(engine.deploy(web).unwrap().finish().unwrap(), Outcome::Complete(1));
+        assert_eq!(engine.deploy(spec.clone()).unwrap().finish().unwrap(), Outcome::Complete(1));
         let web = engine.deployment("web").unwrap();
         let supervisor = engine.supervise_with(|name, error| panic!("{name}: {error}")).unwrap();
         let load = Load::start((Ipv4Addr::LOCALHOST, 18_200).into(), 1000, 60_000);
         web.feed("in flight", 35.0).unwrap();
         wait_for_replicas(&web, 4);
+        // Whoever deploys the same again does not undo what the load asked for.
+        assert_eq!(again(engine, &spec), 4);
         web.feed("in flight", 12.0).unwrap();
         wait_for_replicas(&web, 2);
         web.feed("in flight", 0.0).unwrap();
@@ -72,6 +74,12 @@ fn a_metric_that_is_fed_makes_more_and_fewer_and_loses_no_request() {
         println!("{report}");
         assert_eq!(report.lost, 0, "{:?}", report.errors);
     });
+}
+
+/// How many there are after it was deployed once more.
+fn again(engine: &Engine, deployment: &Deployment) -> u32 {
+    assert_eq!(engine.deploy(deployment.clone()).unwrap().finish().unwrap(), Outcome::Complete(1));
+    engine.deployment(deployment.name()).unwrap().status().unwrap().wanted
 }
 
 #[test]

@@ -123,7 +123,10 @@ fn a_version_that_ends_at_once_is_taken_back_with_the_reason() {
         // The scale comes back too, as it was.
         let bad = idle("worker").replicas(4).command(["/bin/sh", "-c", "exit 3"]);
         let outcome = engine.deploy(bad).unwrap().finish().unwrap();
-        assert_eq!(outcome.to_string(), "back on revision 1: revision 2 failed (its replicas crashed 3 times)");
+        assert_eq!(
+            outcome.to_string(),
+            "back on revision 1: revision 2 failed (its replicas crashed 3 times: exited with 3)"
+        );
         let missing = idle("worker").replicas(2).command(["/bin/nothing"]);
         let Outcome::RolledBack { failed: 3, to: 1, because: RolloutFailure::NotStarted { error } } =
             engine.deploy(missing).unwrap().finish().unwrap()
@@ -143,7 +146,7 @@ fn a_first_version_that_fails_leaves_no_replica_and_can_be_mended() {
     on_a_host(|engine, _| {
         let bad = idle("worker").command(["/bin/sh", "-c", "exit 3"]);
         let outcome = engine.deploy(bad).unwrap().finish().unwrap();
-        assert_eq!(outcome.to_string(), "revision 1 failed: its replicas crashed 3 times");
+        assert_eq!(outcome.to_string(), "revision 1 failed: its replicas crashed 3 times: exited with 3");
         assert!(outcome.complete().is_err());
         assert!(engine.containers().unwrap().is_empty());
         assert_eq!(live(engine, idle("worker")), 2);
@@ -242,6 +245,13 @@ fn what_makes_no_sense_is_named_all_at_once() {
             "deploying worker: image test/missing:latest is not in the store (hint: build it, or name its registry to pull \
              it: registry/repository:tag)"
         );
+        let error = refuse(idle("worker").publish(8000, 0).bind("/nowhere/at/all", "/mnt", true));
+        for part in ["published: 0 is no port of a replica", "mounts: bind /nowhere/at/all: No such file or directory"]
+        {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        let error = refuse(Deployment::new("worker", "test/sh"));
+        assert!(error.to_string().starts_with("deploying worker: image test/sh:latest names no command"), "{error}");
         let error = refuse(idle("worker").volume_with_snapshot("data", "/data"));
         assert!(error.to_string().contains("needs the strategy Recreate"), "{error}");
         assert!(engine.deployments().unwrap().is_empty());

@@ -48,7 +48,7 @@ fn the_rollout_loses_no_request() {
         "=> revision 2 is live",
         "=> back on revision 2: revision 3 failed (",
         "available in time: health check: status 503)",
-        "=> back on revision 2: revision 4 failed (its replicas crashed 3 times)",
+        "=> back on revision 2: revision 4 failed (its replicas crashed 3 times: exited with 1)",
         "scaled from 3 to 5 replicas",
         "scaled from 5 to 2 replicas",
         "requests lost  0",

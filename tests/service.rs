@@ -110,6 +110,20 @@ fn a_port_that_is_taken_is_refused_and_what_runs_is_untouched() {
 }
 
 #[test]
+fn a_name_belongs_to_one_service_of_a_network() {
+    on_a_host(|engine, _| {
+        live(engine, web("web", "1").network("front"));
+        let error = engine.deploy(web("other", "1").alias("web").network("back").network("front")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        assert!(
+            error.to_string().starts_with("deploying other: the name web is taken in this network by web (hint: "),
+            "{error}"
+        );
+        live(engine, web("other", "1").alias("web").network("back"));
+    });
+}
+
+#[test]
 fn a_health_check_on_a_port_nobody_listens_on_is_told_as_such() {
     on_a_host(|engine, _| {
         live(engine, web("web", "1"));

@@ -21,8 +21,8 @@ RUN cat greeting.txt > /greeting && id -u > /built-by
 CMD [\"/bin/sh\", \"-c\", \"cat /greeting; echo \\\"I am user $(id -u) on $(cat /etc/hostname), my root holds:\\\"; ls -x /\"]
 ";
 
-/// Doubles a text until there is no room for it.
-const EATER: &str = "text=0123456789abcdef; while :; do text=$text$text; done";
+/// Doubles a text until there is no room for it; ends by itself where nothing limits it.
+const EATER: &str = "text=0123456789abcdef; while [ ${#text} -lt 100000000 ]; do text=$text$text; done";
 
 /// What a process sees of the network.
 const LOOK_AROUND: &str = "echo \"interfaces: $(ls /sys/class/net)\"; echo \"routes: $(tail -n +2 /proc/net/route)\"";

@@ -319,6 +319,7 @@ impl ContainerBuilder {
     /// `InvalidInput` where a value makes no sense, `Unsupported` where a limit cannot be enforced, `TimedOut`, and what
     /// [`Sandbox::spawn`](crate::Sandbox::spawn) reports. Nothing is left in any case.
     pub fn output(self) -> Result<Output> {
+        self.refuse_what_needs_a_keeper()?;
         let (timeout, services) = (self.timeout, self.services.clone());
         let (specification, snapshot) = self.complete()?;
         output::run(&services, &specification, snapshot, timeout, None)
@@ -329,6 +330,7 @@ impl ContainerBuilder {
     /// # Errors
     /// As [`output`](Self::output).
     pub fn stream(self, mut on_output: impl FnMut(Chunk<'_>)) -> Result<Output> {
+        self.refuse_what_needs_a_keeper()?;
         let (timeout, services) = (self.timeout, self.services.clone());
         let (specification, snapshot) = self.complete()?;
         output::run(&services, &specification, snapshot, timeout, Some(&mut on_output))
@@ -340,6 +342,9 @@ impl ContainerBuilder {
     /// As [`output`](Self::output), and `AlreadyExists` where the name is taken, `InUse` where a port is. `InvalidInput`
     /// names everything that is wrong with a health check or a restart rule.
     pub fn detach(self) -> Result<Container> {
+        if self.timeout.is_some() {
+            return Err(Error::invalid("a container that is detached has no timeout").hint("stop it when you like"));
+        }
         let services = self.services.clone();
         let (health, restart) = (self.decided_health()?, self.restart);
         restart.check()?;
@@ -361,6 +366,9 @@ impl ContainerBuilder {
         let command = self.full_command(&config)?;
         let stop_signal = self.stop_signal.as_deref().or(config.stop_signal.as_deref()).unwrap_or("SIGTERM");
         let stop_signal = parse_signal(stop_signal)?;
+        if let Some(port) = self.ports.iter().find(|port| port.container_port.number == 0) {
+            return Err(Error::invalid(format!("publish {port}: 0 is no port of a container")));
+        }
         let name = self.name.as_deref().map(str::parse::<Name>).transpose()?;
         self.limits.check()?;
         self.mounts.iter().try_for_each(Mount::check)?;
@@ -428,6 +436,14 @@ impl ContainerBuilder {
             health.check(self.network)?;
         }
         Ok(health)
+    }
+
+    fn refuse_what_needs_a_keeper(&self) -> Result<()> {
+        if matches!(self.health, HealthChoice::Own(_)) || self.restart.is_possible() {
+            return Err(Error::invalid("health checks and restarts are for containers that are detached")
+                .hint("use .detach(), or leave them out"));
+        }
+        Ok(())
     }
 
     fn full_command(&self, config: &RunConfig) -> Result<Vec<String>> {

@@ -32,6 +32,6 @@ pub(crate) use output::run_in;
 pub use output::{Chunk, Output};
 pub(crate) use recovery::recover;
 pub use restart::{Restart, RestartCondition};
-pub(crate) use services::Services;
+pub(crate) use services::{Services, needs_root};
 pub use specification::LogOptions;
 pub(crate) use specification::{Mount, ReplicaOf, Specification};

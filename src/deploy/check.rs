@@ -7,6 +7,7 @@ use super::specification::{Deployment, DeploymentMount};
 use super::strategy::Strategy;
 use crate::network::Network;
 use crate::spec::Descriptor;
+use crate::store::StoredImage;
 use crate::value::{Name, Reference};
 use crate::{Error, Result};
 use std::collections::BTreeSet;
@@ -73,6 +74,17 @@ pub(crate) fn check(deployment: &Deployment) -> Result<Name> {
     name.ok_or_else(|| Error::invalid("name"))
 }
 
+/// Whether there is anything to run.
+pub(crate) fn check_command(deployment: &Deployment, image: &StoredImage) -> Result<()> {
+    let given = deployment.entrypoint.iter().chain(&deployment.command).any(|words| !words.is_empty());
+    let config = image.config.config.as_ref();
+    let own = config.is_some_and(|it| it.entrypoint.iter().chain(&it.cmd).any(|words| !words.is_empty()));
+    if given || own {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("image {} names no command", image.reference)).hint("give one with .command([..])"))
+}
+
 /// The first revision of a deployment, and the state in which it begins.
 pub(crate) fn first(deployment: Deployment, reference: Reference, manifest: Descriptor) -> Result<(Revision, State)> {
     let revision = Revision::new(1, deployment, reference, manifest);
@@ -109,6 +121,9 @@ fn check_ports(deployment: &Deployment, problems: &mut Problems) {
     }
     let mut published = BTreeSet::new();
     for port in &deployment.published {
+        if port.container_port.number == 0 {
+            problems.add("published", "0 is no port of a replica".to_owned());
+        }
         let host = (port.host_address, port.host_port, port.container_port.protocol);
         if port.host_port != 0 && !published.insert(host) {
             problems.add("published", format!("port {} of the host is named twice", port.host_port));
@@ -123,6 +138,11 @@ fn check_mounts(deployment: &Deployment, problems: &mut Problems) {
         | DeploymentMount::Tmpfs { target, .. }) = mount;
         if !target.is_absolute() {
             problems.add("mounts", format!("{} is not absolute", target.display()));
+        }
+        if let DeploymentMount::Bind { source, .. } = mount
+            && let Err(error) = source.symlink_metadata()
+        {
+            problems.add("mounts", format!("bind {}: {error}", source.display()));
         }
         if let DeploymentMount::Volume { name, snapshot, .. } = mount {
             problems.take("mounts", name.parse::<Name>());

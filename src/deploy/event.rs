@@ -17,6 +17,13 @@ pub enum RolloutEvent {
         /// The reference of its image.
         image: String,
     },
+    /// Somebody asked to go back to a revision on record; its rollout begins.
+    GoingBack {
+        /// Its number.
+        to: RevisionNumber,
+        /// The reference of its image.
+        image: String,
+    },
     /// The number of replicas was changed.
     Scaled {
         /// Before.
@@ -177,6 +184,7 @@ impl fmt::Display for RolloutEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RolloutEvent::Accepted { revision, image } => write!(f, "revision {revision} accepted: {image}"),
+            RolloutEvent::GoingBack { to, image } => write!(f, "going back to revision {to}, as asked: {image}"),
             RolloutEvent::Scaled { from, to } => write!(f, "scaled from {from} to {to} replicas"),
             RolloutEvent::Started { replica, .. } => write!(f, "{replica} started"),
             RolloutEvent::Available { replica, .. } => write!(f, "{replica} available"),
@@ -221,8 +229,13 @@ impl fmt::Display for Outcome {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Crashed { crashes: 1 } => f.write_str("a replica crashed"),
-            Failure::Crashed { crashes } => write!(f, "its replicas crashed {crashes} times"),
+            Failure::Crashed { crashes, finding } => {
+                match crashes {
+                    1 => f.write_str("a replica crashed")?,
+                    crashes => write!(f, "its replicas crashed {crashes} times")?,
+                }
+                finding.as_ref().map_or(Ok(()), |finding| write!(f, ": {finding}"))
+            }
             Failure::NotHealthy { finding: Some(finding), .. } => {
                 write!(f, "a replica was not available in time: health check: {finding}")
             }

@@ -10,7 +10,7 @@ use super::specification::Deployment;
 use super::status::{DeploymentStatus, RevisionInfo};
 use super::watch::{DeploymentStats, ReplicaStats};
 use super::{balancing, check, clock, ledger, status};
-use crate::container::{Container, MergedLogs, Services};
+use crate::container::{Container, MergedLogs, Services, needs_root};
 use crate::error::Context;
 use crate::store::StoredImage;
 use crate::value::{Name, Reference, Timestamp};
@@ -35,8 +35,12 @@ pub(crate) fn deploy(services: &Arc<Services>, deployment: Deployment) -> Result
 
 fn begin(services: &Arc<Services>, deployment: Deployment) -> Result<Rollout> {
     let name = check::check(&deployment)?;
+    if !nix::unistd::geteuid().is_root() {
+        return Err(needs_root("a deployment", "run single containers, with Network::None or Network::Host"));
+    }
     let reference: Reference = deployment.image.parse()?;
     let image = services.store.images().get(&reference)?;
+    check::check_command(&deployment, &image)?;
     // Until the revision is written down nothing else leads to what was just found.
     let _lease = services.store.lease()?;
     let directory = Directory::of(services, &name);
@@ -61,6 +65,11 @@ fn accept(
     image: StoredImage,
 ) -> Result<Rollout> {
     let (name, reference) = (directory.name(), image.reference);
+    let mut deployment = deployment;
+    if let (Some(record), Some(autoscale)) = (&record, &deployment.autoscale) {
+        // The load has the say, not what it was to begin with.
+        deployment.replicas = record.state.goal.replicas.clamp(autoscale.minimum, autoscale.maximum);
+    }
     let _room = ledger::admit(services, &deployment)?;
     if record.as_ref().is_some_and(|record| record.state.stage == Stage::Removing) {
         return Err(Error::new(ErrorKind::InUse, "it is being removed").hint("remove() it to the end first"));
@@ -276,7 +285,7 @@ impl Deployed {
         runner.change(|record| record.service_of = None)?;
         balancing::ensure(&self.services, self.name(), &revision.deployment)?;
         let replicas = runner.record().state.goal.replicas;
-        let event = RolloutEvent::Accepted { revision: to, image: revision.deployment.image.clone() };
+        let event = RolloutEvent::GoingBack { to, image: revision.deployment.image.clone() };
         let kept = runner.record().kept_before.iter().copied().filter(|number| *number > to).min();
         runner.change(|record| {
             remember_good(record);

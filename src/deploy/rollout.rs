@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 /// It goes on while somebody iterates over it or calls [`finish`](Self::finish); each item is something that happened.
 /// Dropped before its end it stays where it is, with traffic flowing, until [`Engine::resume`](crate::Engine::resume), a
 /// [`Supervisor`](crate::Supervisor) or the next change goes on with it. The same holds when the process is killed.
+#[must_use = "a rollout goes on only while it is iterated over or finished"]
 pub struct Rollout {
     runner: Runner,
     watch: Watch,

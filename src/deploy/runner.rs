@@ -11,7 +11,7 @@ use super::record::{Directory, REVISIONS, Record, Revision};
 use super::scaling::Fed;
 use super::specification::DeploymentMount;
 use super::{balancing, replica, stop};
-use crate::container::{self, Container, ContainerState, HealthState, ReplicaOf, Services};
+use crate::container::{self, Container, ContainerExit, ContainerState, HealthState, ReplicaOf, Services};
 use crate::value::{ContainerId, Name};
 use crate::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -364,25 +364,36 @@ impl Runner {
     }
 }
 
-/// What a replica is doing, how often it was started again, what its health check found; `None` once it is gone.
+/// What a replica is doing, how often it was started again, what its health check found or how it ended; `None` once it
+/// is gone.
 fn condition(container: &Container) -> Result<Option<(Condition, u32, Option<String>)>> {
     let condition = match container.state() {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == ErrorKind::InUse => return Ok(Some((Condition::Starting, 0, None))),
         state => match state? {
-            ContainerState::Exited(_) => Condition::Ended,
+            ContainerState::Exited(exit) => {
+                return Ok(Some((Condition::Ended, container.restarts().unwrap_or(0), Some(how(&exit)))));
+            }
             ContainerState::Restarting { .. } => Condition::Restarting,
             ContainerState::Running(_) => Condition::Ready,
         },
     };
-    if condition == Condition::Ended {
-        return Ok(Some((condition, container.restarts().unwrap_or(0), None)));
-    }
     let report = container.health()?;
     let condition = match (condition, report.state) {
         (Condition::Ready, HealthState::Starting) => Condition::Starting,
         (Condition::Ready, HealthState::Unhealthy) => Condition::Unhealthy,
         (condition, _) => condition,
     };
-    Ok(Some((condition, container.restarts()?, report.finding)))
+    let ended = container.directory().last().ok().map(|exit| how(&exit));
+    // A check of one that has just crashed finds nobody there; how it ended says more.
+    let finding = match condition {
+        Condition::Unhealthy => report.finding.or(ended),
+        _ => ended.or(report.finding),
+    };
+    Ok(Some((condition, container.restarts()?, finding)))
+}
+
+/// `exited with 1`, `killed by SIGKILL for its memory`.
+fn how(exit: &ContainerExit) -> String {
+    format!("{}{}", exit.status, if exit.oom_killed { " for its memory" } else { "" })
 }

@@ -22,6 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// Nothing depends on it that has to happen at once: the replicas' keepers check their health, start them again, and
 /// take them out of traffic and back, with or without it. Several processes may supervise one root.
 #[derive(Debug)]
+#[must_use = "a supervisor that is dropped looks after nothing any more"]
 pub struct Supervisor {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,

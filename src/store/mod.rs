@@ -79,9 +79,9 @@ impl Store {
     ///
     /// Errors: `InvalidInput` where `root` holds other people's files, `Unsupported` where a newer version wrote it.
     pub(crate) fn open(root: &Path, run: &Path) -> Result<Store> {
-        make_private(run)?;
         refuse_foreign(root)?;
         make_private(root)?;
+        make_private(run)?;
         let root = root.canonicalize().during(|| format!("open store {}", root.display()))?;
         for name in DIRECTORIES {
             make_private(&root.join(name))?;

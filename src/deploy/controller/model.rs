@@ -74,6 +74,8 @@ pub enum Failure {
     Crashed {
         /// How often, taken together.
         crashes: u32,
+        /// How one of them ended at last.
+        finding: Option<String>,
     },
     /// A replica did not become available in time, and what its health check found.
     NotHealthy {
@@ -139,7 +141,7 @@ pub(crate) struct Replica {
     pub(crate) in_traffic: bool,
     /// Connections it still has.
     pub(crate) connections: u32,
-    /// What its health check found at last.
+    /// How its command ended at last, or what its health check found at last: what says more.
     pub(crate) finding: Option<String>,
 }
 

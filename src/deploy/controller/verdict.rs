@@ -92,7 +92,9 @@ impl State {
             return Some(Failure::NotStarted { error: error.clone() });
         }
         if self.crashes >= guard.crashes.max(1) {
-            return Some(Failure::Crashed { crashes: self.crashes });
+            let mut of_goal = observed.replicas.iter().filter(|replica| replica.revision == revision);
+            let finding = of_goal.find_map(|replica| replica.finding.clone());
+            return Some(Failure::Crashed { crashes: self.crashes, finding });
         }
         if let Some((known, replica)) = self.of_goal(observed).find(|(known, _)| self.is_overdue(known)) {
             return Some(Failure::NotHealthy { replica: known.id.clone(), finding: replica.finding.clone() });

@@ -180,7 +180,9 @@ impl Oracle {
             grounds.push(Failure::NotStarted { error: error.clone() });
         }
         if rollout.crashes >= guard.crashes {
-            grounds.push(Failure::Crashed { crashes: rollout.crashes });
+            let mut findings = observed.replicas.iter().filter(|replica| replica.revision == rollout.revision);
+            let finding = findings.find_map(|replica| replica.finding.clone());
+            grounds.push(Failure::Crashed { crashes: rollout.crashes, finding });
         }
         let leaving =
             |id: &ContainerId| before.known.iter().any(|known| known.id == *id && known.leaving_since.is_some());

@@ -21,7 +21,8 @@ use crate::value::Name;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-const DEFAULT: &str = "default";
+/// The network of a container that names none.
+pub(crate) const DEFAULT_NETWORK: &str = "default";
 const OPERATION: &str = "put a container into its networks";
 
 /// The networks of a container that is in others than `default` alone.
@@ -32,16 +33,16 @@ impl Combination {
     /// `None` for `default` alone.
     pub(crate) fn new(networks: &[Name]) -> Option<Combination> {
         let names: BTreeSet<String> = networks.iter().map(|name| name.as_str().to_owned()).collect();
-        let alone = names.iter().all(|name| name == DEFAULT);
+        let alone = names.iter().all(|name| name == DEFAULT_NETWORK);
         (!alone).then_some(Combination(names))
     }
 
     fn has_default(&self) -> bool {
-        self.0.contains(DEFAULT)
+        self.0.contains(DEFAULT_NETWORK)
     }
 
     fn sets(&self) -> impl Iterator<Item = String> {
-        self.0.iter().filter(|name| *name != DEFAULT).map(|name| format!("net-{name}"))
+        self.0.iter().filter(|name| *name != DEFAULT_NETWORK).map(|name| format!("net-{name}"))
     }
 
     /// Names of networks may be longer, together, than that of a chain: FNV-1a of them, 128 bits wide.

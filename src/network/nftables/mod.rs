@@ -34,7 +34,7 @@ use crate::{ErrorKind, Result};
 use batch::{Batch, Change, Needs, Question};
 pub(crate) use element::Redirect;
 use element::{Element, read_elements, read_name};
-pub(crate) use isolation::Combination;
+pub(crate) use isolation::{Combination, DEFAULT_NETWORK};
 use ruleset::{DOWN, PUBLISHED, PUBLISHED_AT, SELVES, elements};
 pub(crate) use services::ServiceRules;
 use std::collections::BTreeSet;

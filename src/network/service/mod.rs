@@ -48,6 +48,7 @@ impl Networks {
         let (mine, others): (Vec<ServiceRecord>, Vec<ServiceRecord>) =
             store.all()?.into_iter().partition(|record| record.specification.name == specification.name);
         let mine = mine.into_iter().next();
+        check_host_name(specification, &others)?;
         let (_held, published) = ports::claim(&specification.published, mine.as_ref(), &others)?;
         let specification = ServiceSpecification { published, ..specification.clone() };
         let record = match &mine {
@@ -224,6 +225,25 @@ fn seen_by(record: &AttachmentRecord, services: &[ServiceRecord]) -> Vec<Service
     let own = names(&record.networks);
     let shared = |service: &&ServiceRecord| !names(&service.specification.networks).is_disjoint(&own);
     services.iter().filter(shared).cloned().collect()
+}
+
+/// Two services of one network under one name: containers would find the first in their hosts files, by chance.
+fn check_host_name(specification: &ServiceSpecification, others: &[ServiceRecord]) -> Result<()> {
+    let networks = |specification: &ServiceSpecification| -> BTreeSet<String> {
+        match specification.networks.as_slice() {
+            [] => BTreeSet::from([super::nftables::DEFAULT_NETWORK.to_owned()]),
+            networks => networks.iter().map(|network| network.as_str().to_owned()).collect(),
+        }
+    };
+    let mine = networks(specification);
+    let taken = others.iter().map(|other| &other.specification).find(|other| {
+        other.host_name() == specification.host_name() && networks(other).iter().any(|network| mine.contains(network))
+    });
+    taken.map_or(Ok(()), |other| {
+        let (name, holder) = (specification.host_name(), &other.name);
+        Err(Error::new(ErrorKind::AlreadyExists, format!("the name {name} is taken in this network by {holder}"))
+            .hint("choose another alias, or another network"))
+    })
 }
 
 fn check(specification: &ServiceSpecification) -> Result<()> {

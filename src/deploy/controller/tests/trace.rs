@@ -185,7 +185,7 @@ impl Course {
 
     fn blame(&self, because: &Failure) -> String {
         match because {
-            Failure::Crashed { crashes } => format!("{crashes} crashes"),
+            Failure::Crashed { crashes, .. } => format!("{crashes} crashes"),
             Failure::NotHealthy { replica, finding } => {
                 format!("{} not healthy ({})", self.name(replica), finding.as_deref().unwrap_or("no finding"))
             }
