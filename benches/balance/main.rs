@@ -11,15 +11,17 @@
 //!   few of them. The kernel tracks the connections of a host with containers, haproxy's as well; the rows *untracked* are
 //!   without that, as on a host for haproxy alone.
 //!
-//! Each connection is for one small request; the client closes it first, with every contestant, and keeps the port as
-//! TCP says. `CONNECTIONS` (default 64) are open at any time, from one thread for each processor. The contestants take
-//! turns for `ROUNDS` (default 12) of half a second each, so that whatever the machine does besides hits all of them
-//! alike; in each round another one begins. The rates are medians of the rounds, the latencies quantiles of all
+//! Each connection is for one small request; with every contestant it is the client that closes it first and keeps the
+//! port (TIME_WAIT). Each turn has a client of its own, so that nobody pays for the ports that another one's turn used.
+//! `CONNECTIONS` (default 64) are open at any time, from one thread for each processor. The contestants take turns for
+//! `ROUNDS` (default 12) of half a second each, so that whatever the machine does besides hits all of them alike; in each
+//! round another one begins. The rates are medians of the rounds, the latencies quantiles of all
 //! connections from the first packet to the whole answer. A connection that fails makes the bench fail.
 //!
 //! Client, servers, kernel and haproxy share the processors. Where *idle* (the machine's processors, of the time) is near
 //! zero, a rate is the inverse of what a connection costs altogether, client and server included; *client* is how much of
-//! the time each of the client's threads had a processor, with the kernel's work on its packets.
+//! the time each of the client's threads had a processor, with the kernel's work on its packets. On a machine that is
+//! busy with other things haproxy, a process more than this crate needs, also gets a process's share more of them.
 
 mod haproxy;
 #[path = "../../tests/support/host.rs"]
@@ -78,7 +80,7 @@ fn main() {
 
 /// Prints the tables; how many connections failed.
 fn measure(engine: &Engine, directory: &Path, plan: &Plan) -> usize {
-    let client = Client::new();
+    wire::prepare_host();
     let mut contestants = deploy_all(engine);
     let server = Server::start();
     contestants.push(("no container", SocketAddrV4::new(HOST, PORT)));
@@ -90,7 +92,7 @@ fn measure(engine: &Engine, directory: &Path, plan: &Plan) -> usize {
     if haproxy.is_some() && wire::stop_tracking() {
         contestants.extend(Haproxy::contestants(UNTRACKED));
     }
-    let results = take_turns(&client, &contestants, plan);
+    let results = take_turns(&contestants, plan);
     println!("{} connections at a time, {} rounds of {:?}", plan.connections, plan.rounds, plan.period);
     table::print(&results);
     drop((haproxy, server));
@@ -99,17 +101,21 @@ fn measure(engine: &Engine, directory: &Path, plan: &Plan) -> usize {
 }
 
 /// Several rounds in which each contestant has its turn, after one to warm up.
-fn take_turns(client: &Client, contestants: &[Contestant], plan: &Plan) -> Vec<Results> {
+fn take_turns(contestants: &[Contestant], plan: &Plan) -> Vec<Results> {
     let mut results: Vec<Results> = contestants.iter().map(|(name, _)| Results::new(name)).collect();
     for round in 0..=plan.rounds {
         for turn in 0..contestants.len() {
             let index = (round + turn) % contestants.len();
             let (_, target) = contestants[index];
+            let client = Client::new();
             let processors = Processors::now();
             let sample = client.inside(|| load::run(target, plan.connections, plan.period));
+            let idle = processors.idle_since();
             if round > 0 {
-                results[index].add(sample, processors.idle_since());
+                results[index].add(sample, idle);
             }
+            // The last connections close before their client goes.
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
     results

@@ -8,10 +8,18 @@ use std::process::Command;
 
 /// The host's address on the wire.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
-/// Another one, whose connections are not tracked.
+const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+/// Another one of the host, whose connections are not tracked.
 pub const UNTRACKED: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 3);
 
-/// A namespace with the far end of the wire; both end when it is dropped.
+/// Gives the host its addresses, which stay while clients come and go.
+pub fn prepare_host() {
+    run("ip", &["address", "add", &format!("{HOST}/32"), "dev", "lo"]);
+    run("ip", &["address", "add", &format!("{UNTRACKED}/32"), "dev", "lo"]);
+    allow_many_connections();
+}
+
+/// A namespace with the far end of the wire; both end when it is dropped, and the ports that it kept with them.
 pub struct Client(File);
 
 impl Client {
@@ -24,17 +32,14 @@ impl Client {
         let namespace = std::thread::scope(|scope| scope.spawn(make).join()).expect("a network namespace");
         let path = format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd());
         let client = Client(namespace);
-        run("ip", &["link", "add", "wire", "type", "veth", "peer", "name", "far"]);
-        run("ip", &["link", "set", "far", "netns", &path]);
-        run("ip", &["address", "add", &format!("{HOST}/24"), "dev", "wire"]);
-        run("ip", &["address", "add", &format!("{UNTRACKED}/24"), "dev", "wire"]);
+        run("ip", &["link", "add", "wire", "type", "veth", "peer", "name", "far", "netns", &path]);
         run("ip", &["link", "set", "wire", "up"]);
-        allow_many_connections();
         client.inside(|| {
-            run("ip", &["address", "add", "198.51.100.2/24", "dev", "far"]);
+            run("ip", &["address", "add", &format!("{CLIENT}/24"), "dev", "far"]);
             run("ip", &["link", "set", "far", "up"]);
             allow_many_connections();
         });
+        run("ip", &["route", "add", &CLIENT.to_string(), "dev", "wire"]);
         client
     }
 
@@ -47,6 +52,13 @@ impl Client {
             });
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // The kernel takes its time with a namespace; the next client needs the name of the wire at once.
+        let _ = Command::new("ip").args(["link", "delete", "wire"]).status();
     }
 }
 
@@ -69,6 +81,7 @@ fn allow_many_connections() {
     for (file, value) in [
         ("ipv4/ip_local_port_range", "1024 65535"),
         ("ipv4/tcp_tw_reuse", "1"),
+        ("ipv4/tcp_max_tw_buckets", "1048576"),
         ("netfilter/nf_conntrack_tcp_timeout_time_wait", "1"),
         ("netfilter/nf_conntrack_tcp_timeout_close", "1"),
     ] {
