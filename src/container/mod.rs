@@ -16,6 +16,7 @@ mod published;
 mod recovery;
 mod restart;
 mod services;
+mod signal;
 mod specification;
 #[cfg(test)]
 mod tests;
