@@ -5,7 +5,8 @@
 //! are the replicas of the first one.
 //!
 //! - *this crate*: three replicas behind a published port, by three rules. By client, one client meets one replica.
-//! - *one replica*: the same with nothing to choose from. What the rows above cost more is the choice.
+//! - *one replica*: the same with nothing to choose from. What the first rows cost more is the choice, and that three
+//!   servers are woken in place of one; by client shows them apart.
 //! - *no container*: the server on the host itself, with no translation and no bridge: what the client can do at most.
 //! - *haproxy*: in TCP and in HTTP mode. In HTTP mode it keeps its connections to the servers, so there the servers see
 //!   few of them. The kernel tracks the connections of a host with containers, haproxy's as well; the rows *untracked* are
