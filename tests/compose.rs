@@ -295,8 +295,7 @@ fn a_version_that_fails_is_an_error_and_the_last_one_goes_on() {
         up(engine, &good);
         let error = compose::up(engine, &version("exit 7")).run().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::CommandFailed);
-        let expected =
-            "service web: back on revision 1: revision 2 failed (a replica crashed) (hint: its log says why)";
+        let expected = "service web: back on revision 1: revision 2 failed (a replica crashed: exited with 7)";
         assert_eq!(error.to_string(), expected);
         let status = engine.deployment("d-web").unwrap().status().unwrap();
         assert_eq!((status.revision, status.available()), (1, 2));

@@ -184,7 +184,8 @@ impl<'run> Up<'run> {
                 Ok(())
             }
             None | Some(Outcome::Complete(_)) => Ok(()),
-            Some(failed) => Err(Error::new(ErrorKind::CommandFailed, failed.to_string()).hint("its log says why")),
+            // Its log went with the replicas: the outcome says what there is to say.
+            Some(failed) => failed.complete().map(drop),
         }
     }
 

@@ -9,7 +9,6 @@ mod ports;
 mod slots;
 mod store;
 
-use super::AttachmentRecord;
 use super::attachment::Networks;
 use super::balance::{ServiceMember, ServiceRecord, ServiceSpecification};
 use super::bridge::{self, Definition};
@@ -18,6 +17,7 @@ use super::nftables::{Table, readiness_bytes};
 use super::publish::{HeldPorts, PublishedPort};
 use super::route::RouteSocket;
 use super::subnet::Subnet;
+use super::{AttachmentRecord, Membership};
 use crate::value::{Name, Protocol};
 use crate::{Error, ErrorKind, Result};
 pub(super) use ports::check_free;
@@ -203,9 +203,13 @@ impl Networks {
 }
 
 /// Two finished netlink transactions, to be sent like [`undo_message`](super::undo_message): the first says that the
-/// container is ready for new connections, the second that it is not.
+/// container is ready for new connections, the second that it is not. Empty for one that is no member of a service: its
+/// keeper has nobody to tell.
 pub(crate) fn readiness_messages(record: &AttachmentRecord) -> Result<(Vec<u8>, Vec<u8>)> {
-    readiness_bytes(&record.bridge, record.address)
+    match record.membership {
+        Membership::None => Ok((Vec::new(), Vec::new())),
+        Membership::Ready | Membership::Awaited => readiness_bytes(&record.bridge, record.address),
+    }
 }
 
 /// Sockets that keep the service's ports of the host from other programs, for one of its members to hold while it lives:
