@@ -46,7 +46,16 @@ impl Services {
     /// Held while a directory is made and locked (shared), or while what nobody has locked is removed (exclusive): so
     /// that a directory that is about to be locked is not taken for one whose owner died.
     pub(crate) fn birth_lock(&self, exclusive: bool) -> Result<File> {
-        let path = self.store.run().join("birth.lock");
+        self.lock("birth.lock", exclusive)
+    }
+
+    /// Held while room on the machine is looked for and taken: what one is promised no other is.
+    pub(crate) fn admission_lock(&self) -> Result<File> {
+        self.lock("admission.lock", true)
+    }
+
+    fn lock(&self, name: &str, exclusive: bool) -> Result<File> {
+        let path = self.store.run().join(name);
         let operation = || format!("lock {}", path.display());
         let file = File::options().create(true).truncate(false).write(true).open(&path).during(operation)?;
         loop {

@@ -6,7 +6,6 @@ use super::specification::{Deployment, Request};
 use super::strategy::Strategy;
 use crate::Result;
 use crate::container::{self, Container, Services};
-use crate::error::During;
 use std::fs::File;
 use std::sync::Arc;
 
@@ -33,10 +32,7 @@ pub(crate) fn admission(services: &Arc<Services>) -> Result<Admission> {
 /// Refuses what does not fit beside the others. Nobody else is admitted before the caller drops what this returns: by
 /// then what was admitted is on record.
 pub(crate) fn admit(services: &Arc<Services>, deployment: &Deployment) -> Result<File> {
-    let path = services.store.run().join("admission.lock");
-    let operation = || format!("lock {}", path.display());
-    let lock = File::options().create(true).truncate(false).write(true).open(&path).during(operation)?;
-    lock.lock().during(operation)?;
+    let lock = services.admission_lock()?;
     admission(services)?.admit(&holder(deployment)).map(|()| lock)
 }
 
