@@ -5,7 +5,9 @@ mod capability;
 mod defaults;
 mod device;
 mod filesystem;
+mod mount;
 mod privilege;
+mod process;
 mod rlimit;
 mod root;
 pub mod seccomp;
@@ -15,7 +17,11 @@ pub use capability::{Capability, CapabilitySet};
 pub(crate) use defaults::{MASKED_PATHS, READ_ONLY_PATHS};
 pub(crate) use device::lower_devices;
 pub(crate) use filesystem::{MountTargets, lower_masks, lower_proc, lower_sys};
+#[allow(unused_imports)]
+pub(crate) use mount::{Surroundings, lower_filesystem};
 pub(crate) use privilege::{Privileges, lower_privileges};
+#[allow(unused_imports)]
+pub(crate) use process::{Circumstances, lower_process};
 pub use rlimit::{Resource, ResourceLimit};
 pub use root::Root;
 pub(crate) use root::{lower_pivot, lower_root};
