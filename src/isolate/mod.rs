@@ -5,18 +5,24 @@ mod capability;
 mod defaults;
 mod device;
 mod filesystem;
+mod hooks;
 mod mount;
 mod privilege;
 mod process;
 mod rlimit;
 mod root;
 pub mod seccomp;
+mod terminal;
 
 pub(crate) use binds::{Bind, Tmpfs, lower_binds, lower_tmpfs};
 pub use capability::{Capability, CapabilitySet};
 pub(crate) use defaults::{MASKED_PATHS, READ_ONLY_PATHS};
 pub(crate) use device::lower_devices;
 pub(crate) use filesystem::{MountTargets, lower_masks, lower_proc, lower_sys};
+#[allow(unused_imports)]
+pub(crate) use hooks::{
+    HookPoint, HookState, check_hooks, lower_gate, lower_hook_directory, lower_hooks, run_hooks, run_poststop_hooks,
+};
 #[allow(unused_imports)]
 pub(crate) use mount::{Surroundings, lower_filesystem};
 pub(crate) use privilege::{Privileges, lower_privileges};
@@ -25,3 +31,7 @@ pub(crate) use process::{Circumstances, lower_process};
 pub use rlimit::{Resource, ResourceLimit};
 pub use root::Root;
 pub(crate) use root::{lower_pivot, lower_root};
+#[allow(unused_imports)]
+pub(crate) use terminal::{
+    check_terminal, connect_console_socket, lower_console, lower_controlling_terminal, lower_terminal,
+};

@@ -259,6 +259,12 @@ impl Plan {
         self.sentences.get(index)
     }
 
+    /// Argument `position` of operation `index`, 0 where there is none.
+    pub(crate) fn argument(&self, index: usize, position: usize) -> u32 {
+        let op = self.verified().ok().filter(|plan| index < plan.whole_len()).map(|plan| plan.op(index));
+        op.and_then(|op| op.arguments.get(position).copied()).unwrap_or(0)
+    }
+
     /// What to do when operation `index` fails with `errno`.
     pub(crate) fn remedy(&self, index: usize, errno: i32) -> Option<&'static str> {
         self.hints.iter().find(|hint| (hint.op, hint.errno) == (index, errno)).map(|hint| hint.remedy)

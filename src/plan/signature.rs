@@ -67,7 +67,7 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         JoinNamespace => ("join-namespace", (Join, Join), &[Input, HEXADECIMAL]),
         Unshare => ("unshare", (Join, Identity), &[HEXADECIMAL]),
         AskForIdMaps => ("ask-for-id-maps", (Map, Map), &[]),
-        GoOnInChild => ("go-on-in-child", (Map, Identity), &[]),
+        GoOnInChild => ("go-on-in-child", (Map, Park), &[]),
         GoOnInside => ("go-on-inside", (Park, Park), &[]),
         BecomeRoot => ("become-root", (Map, Identity), &[]),
         SetHostname => ("set-hostname", (Identity, Identity), &[Bytes, Count]),
@@ -97,7 +97,12 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         ChangeDirectory => ("change-directory", (Mount, Mount), &[Input]),
         PivotRoot => ("pivot-root", (Pivot, Pivot), &[Input]),
         StandardStream => ("standard-stream", (Session, Session), &[Input, DECIMAL]),
-        ControllingTerminal => ("controlling-terminal", (Session, Session), &[Input]),
+        ControllingTerminal => ("controlling-terminal", (Session, Park), &[Input]),
+        OpenRoot => ("open-root", (Session, Session), &[Output]),
+        OpenTerminal => {
+            ("open-terminal", (Mount, Session), &[Input, Output, Output, HEXADECIMAL, DECIMAL])
+        }
+        SendDescriptor => ("send-descriptor", (Mount, Session), &[Input, Input, Text]),
         WorkingDirectory => ("working-directory", (Session, Session), &[Text, OCTAL]),
         ResourceLimit => ("resource-limit", (Privilege, Privilege), &[DECIMAL, DECIMAL, DECIMAL, DECIMAL, DECIMAL]),
         DropBounding => ("drop-bounding", (Privilege, Privilege), &[HEXADECIMAL, HEXADECIMAL]),
@@ -112,6 +117,8 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         NoNewPrivileges => ("no-new-privileges", (Privilege, Privilege), &[]),
         LoadFilter => ("load-filter", (EarlyFilter, LateFilter), &[Filter, Count, HEXADECIMAL]),
         Wait => ("wait", (Park, Park), &[]),
+        Gate => ("gate", (Mount, Park), &[]),
+        RunHook => ("run-hook", (Mount, LateFilter), &[Text, Texts, Texts, Texts, DECIMAL]),
         StayAsInit => ("stay-as-init", (Park, Park), &[]),
         Execute => ("execute", (Exec, Exec), &[Texts, Texts, Texts]),
     };

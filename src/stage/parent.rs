@@ -55,7 +55,12 @@ pub(crate) struct CloneArguments {
 
 /// Sends one byte, with a descriptor where there is one.
 pub(crate) fn send(socket: i32, message: u8, descriptor: Option<i32>) -> Result<(), Errno> {
-    let vector = IoVector { base: &raw const message, length: 1 };
+    send_text(socket, &[message], descriptor)
+}
+
+/// Sends a text, with a descriptor where there is one.
+pub(crate) fn send_text(socket: i32, text: &[u8], descriptor: Option<i32>) -> Result<(), Errno> {
+    let vector = IoVector { base: text.as_ptr(), length: text.len() };
     let rights = Rights {
         length: 20,
         level: SOL_SOCKET,
@@ -146,7 +151,12 @@ fn clone_sibling(program: &Program, flags: u64, pidfd: u64) -> Result<usize, Err
         ..CloneArguments::default()
     };
     // SAFETY: a fork: no memory is shared, the stack is copied.
-    let child = unsafe { call!(CLONE3, &raw const arguments, size_of::<CloneArguments>()) }?;
+    let child = match unsafe { call!(CLONE3, &raw const arguments, size_of::<CloneArguments>()) } {
+        // A filter that is loaded already and cannot look into the argument. The older call has one place for both
+        // the descriptor and the number.
+        Err(ENOSYS) => process::fork(flags | CLONE_PARENT, pidfd as *mut i32)?,
+        cloned => cloned?,
+    };
     if child != 0 {
         // A keeper, whose child it becomes, learns from here which process goes on.
         program.recorder().pid.store(child as u32, Ordering::Release);
