@@ -66,10 +66,10 @@ fn console_size(process: &Process) -> Result<u32> {
 /// A terminal of a detached process that nobody gets the master of; a console socket for a process without a terminal.
 pub(crate) fn check_terminal(terminal: bool, console_socket: bool, detached: bool) -> Result<()> {
     match (terminal, console_socket) {
-        (true, false) if detached => {
-            Err(Error::invalid("a terminal of a detached process needs a console socket, over which its master is sent")
-                .hint("give a console socket, or set process.terminal to false"))
-        }
+        (true, false) if detached => Err(Error::invalid(
+            "a terminal of a detached process needs a console socket, over which its master is sent",
+        )
+        .hint("give a console socket, or set process.terminal to false")),
         (false, true) => Err(Error::invalid("there is a console socket, and the process has no terminal")
             .hint("set process.terminal to true")),
         _ => Ok(()),

@@ -46,10 +46,13 @@ impl Failure {
         };
         let said = String::from_utf8_lossy(said);
         let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        Error::new(kind, match lines.as_slice() {
-            [] => format!("{what}: {end}"),
-            lines => format!("{what}: {end}; it wrote: {}", lines.join(" / ")),
-        })
+        Error::new(
+            kind,
+            match lines.as_slice() {
+                [] => format!("{what}: {end}"),
+                lines => format!("{what}: {end}; it wrote: {}", lines.join(" / ")),
+            },
+        )
     }
 }
 

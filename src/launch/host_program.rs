@@ -126,7 +126,8 @@ impl HostProgram<'_> {
         }
         let mut rest = self.input;
         while !rest.is_empty() {
-            let written = nix::unistd::write(&writer, rest).during(|| "write the state of the container into a pipe")?;
+            let written =
+                nix::unistd::write(&writer, rest).during(|| "write the state of the container into a pipe")?;
             rest = &rest[written..];
         }
         Ok(reader)

@@ -5,6 +5,7 @@ mod balance;
 mod bridge;
 mod conntrack;
 mod conversation;
+mod device;
 pub(crate) mod files;
 mod lease;
 mod message;
@@ -22,6 +23,8 @@ mod tests;
 pub(crate) use attachment::{Joining, Networks, undo_message};
 pub use balance::Balance;
 pub(crate) use balance::{ServiceMember, ServiceRecord, ServiceSpecification};
+#[allow(unused_imports)]
+pub(crate) use device::{MovedDevice, move_devices};
 pub(crate) use lease::{AttachmentRecord, Membership};
 pub(crate) use namespace::NetworkNamespace;
 pub(crate) use publish::HeldPorts;

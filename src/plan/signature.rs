@@ -99,9 +99,7 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         StandardStream => ("standard-stream", (Session, Session), &[Input, DECIMAL]),
         ControllingTerminal => ("controlling-terminal", (Session, Park), &[Input]),
         OpenRoot => ("open-root", (Session, Session), &[Output]),
-        OpenTerminal => {
-            ("open-terminal", (Mount, Session), &[Input, Output, Output, HEXADECIMAL, DECIMAL])
-        }
+        OpenTerminal => ("open-terminal", (Mount, Session), &[Input, Output, Output, HEXADECIMAL, DECIMAL]),
         SendDescriptor => ("send-descriptor", (Mount, Session), &[Input, Input, Text]),
         WorkingDirectory => ("working-directory", (Session, Session), &[Text, OCTAL]),
         ResourceLimit => ("resource-limit", (Privilege, Privilege), &[DECIMAL, DECIMAL, DECIMAL, DECIMAL, DECIMAL]),
