@@ -6,7 +6,7 @@ use crate::plan::op::OpCode;
 use crate::plan::{Builder, Phase, Slot};
 use crate::{Error, Result};
 use oci_spec::runtime::{Hook, Spec};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -56,7 +56,6 @@ impl HookPoint {
     pub(crate) fn hooks(self, spec: &Spec) -> &[Hook] {
         let Some(hooks) = spec.hooks() else { return &[] };
         let hooks = match self {
-            #[expect(deprecated, reason = "the runtime-spec still has them run")]
             HookPoint::Prestart => hooks.prestart(),
             HookPoint::CreateRuntime => hooks.create_runtime(),
             HookPoint::CreateContainer => hooks.create_container(),
@@ -92,7 +91,7 @@ pub(crate) struct HookState<'a> {
     /// The absolute path of the bundle.
     pub(crate) bundle: &'a Path,
     /// Of the configuration.
-    pub(crate) annotations: Option<&'a HashMap<String, String>>,
+    pub(crate) annotations: &'a BTreeMap<String, String>,
 }
 
 impl HookState<'_> {
@@ -103,9 +102,8 @@ impl HookState<'_> {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let (version, id, status) = (quoted(self.version), quoted(self.id), quoted(point.status()));
         let mut behind = format!(",\"bundle\":{}", quoted(bundle));
-        if let Some(annotations) = self.annotations.filter(|annotations| !annotations.is_empty()) {
-            let sorted: std::collections::BTreeMap<_, _> = annotations.iter().collect();
-            let text = serde_json::to_string(&sorted);
+        if !self.annotations.is_empty() {
+            let text = serde_json::to_string(self.annotations);
             behind += ",\"annotations\":";
             behind += &text.map_err(|error| Error::invalid("annotations").source_error(error))?;
         }

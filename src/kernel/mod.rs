@@ -13,9 +13,10 @@ mod terminal;
 mod tree;
 
 pub(crate) use file::{
-    InRoot, create_memfd, get_xattr, list_xattrs, random, rename_exchange, rename_no_replace, set_xattr, share_content,
+    InRoot, create_memfd, get_xattr, is_open, list_xattrs, random, rename_exchange, rename_no_replace, set_xattr,
+    share_content,
 };
-pub(crate) use namespace::{current_network_namespace, in_network_namespace, in_new_network_namespace};
+pub(crate) use namespace::{current_network_namespace, in_network_namespace, in_new_network_namespace, namespace_kind};
 pub(crate) use netlink::{NetlinkFamily, NetlinkSocket};
 pub(crate) use process::{PidFd, WaitStatus, pid_of};
 #[cfg(test)]

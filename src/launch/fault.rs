@@ -10,6 +10,8 @@ use std::sync::atomic::Ordering;
 pub(super) enum Outcome {
     /// The payload is executed.
     Executed,
+    /// It waits for its start.
+    Parked,
     /// An operation failed.
     Faulted(Error),
     /// The stage ended in the middle of an operation.
@@ -21,10 +23,14 @@ pub(super) fn outcome(recorder: &Recorder, plan: &Plan) -> Outcome {
     let index = recorder.op.load(Ordering::Relaxed) as usize;
     match recorder.state.load(Ordering::Acquire) {
         State::FAULTED => Outcome::Faulted(match hook_failure(recorder) {
-            Some(failure) => explain_hook(plan, index, &failure),
+            Some((end, said)) => {
+                let what = plan.sentence(index).map_or_else(String::new, ToString::to_string);
+                explain_hook(&what, end, &said)
+            }
             None => explain(plan, index, recorder.errno.load(Ordering::Relaxed)),
         }),
         State::EXECUTING => Outcome::Executed,
+        State::PARKED => Outcome::Parked,
         _ => Outcome::Cut(index),
     }
 }
@@ -46,14 +52,21 @@ impl Failure {
         };
         let said = String::from_utf8_lossy(said);
         let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        Error::new(
-            kind,
-            match lines.as_slice() {
-                [] => format!("{what}: {end}"),
-                lines => format!("{what}: {end}; it wrote: {}", lines.join(" / ")),
-            },
-        )
+        let message = match lines.as_slice() {
+            [] => format!("{what}: {end}"),
+            lines => format!("{what}: {end}; it wrote: {}", lines.join(" / ")),
+        };
+        Error::new(kind, message)
     }
+}
+
+/// The error of a hook that ran in the stage: `end` is one of [`HookEnd`], `said` the last it wrote.
+pub(crate) fn explain_hook(what: &str, end: u32, said: &[u8]) -> Error {
+    let failure = match end & !HookEnd::KNOWN {
+        late if late & HookEnd::TIMED_OUT != 0 => Failure::TimedOut(u64::from(late & HookEnd::LONGEST)),
+        status => Failure::Ended(super::process::status_of(status)),
+    };
+    failure.explain(what, said)
 }
 
 /// The end of the hook that failed, and the last it wrote.
@@ -61,16 +74,7 @@ fn hook_failure(recorder: &Recorder) -> Option<(u32, Vec<u8>)> {
     let end = recorder.hook_end.load(Ordering::Acquire);
     let length = (recorder.note_length.load(Ordering::Relaxed) as usize).min(recorder.note.len());
     let said = recorder.note[..length].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
-    (end & HookEnd::KNOWN != 0).then_some((end & !HookEnd::KNOWN, said))
-}
-
-fn explain_hook(plan: &Plan, index: usize, (end, said): &(u32, Vec<u8>)) -> Error {
-    let what = plan.sentence(index).map_or_else(String::new, ToString::to_string);
-    let failure = match end {
-        &HookEnd::TIMED_OUT => Failure::TimedOut(u64::from(plan.argument(index, 4))),
-        &status => Failure::Ended(super::process::status_of(status)),
-    };
-    failure.explain(&what, said)
+    (end & HookEnd::KNOWN != 0).then_some((end, said))
 }
 
 /// The error of a stage that was killed in operation `index`.

@@ -109,7 +109,7 @@ impl HostProgram<'_> {
         let arguments = plan.texts(self.arguments);
         let environment = plan.texts(self.environment);
         let candidates = plan.texts([self.path.as_os_str().as_bytes()]);
-        plan.push(OpCode::Execute, &[arguments, environment, candidates], self.what.clone())
+        plan.push(OpCode::Execute, &[arguments, environment, candidates, 0], self.what.clone())
             .hint(libc::ENOENT, "the program, or the interpreter it names, does not exist")
             .hint(libc::EACCES, "the program is not executable")
             .hint(libc::ENOEXEC, "the program is for another machine, or a script without #!");

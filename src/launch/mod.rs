@@ -15,9 +15,9 @@ mod memory;
 mod process;
 mod spawn;
 
-#[allow(unused_imports)]
 pub(crate) use channel::{Channel, receive_descriptor};
 pub(crate) use conversation::{Gate, Request, start, start_keeper};
+pub(crate) use fault::explain_hook;
 pub(crate) use host_program::HostProgram;
 pub use id_map::{IdMap, IdRange};
 pub(crate) use launcher::Launcher;

@@ -23,7 +23,6 @@ mod tests;
 pub(crate) use attachment::{Joining, Networks, undo_message};
 pub use balance::Balance;
 pub(crate) use balance::{ServiceMember, ServiceRecord, ServiceSpecification};
-#[allow(unused_imports)]
 pub(crate) use device::{MovedDevice, move_devices};
 pub(crate) use lease::{AttachmentRecord, Membership};
 pub(crate) use namespace::NetworkNamespace;

@@ -65,6 +65,7 @@ pub(crate) struct Builder {
     arena: Vec<u8>,
     slots: u32,
     inherited: Vec<(u32, OwnedFd)>,
+    preserved: Vec<(u32, i32)>,
     /// Where the second range begins.
     enter: Option<usize>,
 }
@@ -76,6 +77,7 @@ pub(crate) struct Plan {
     sentences: Vec<Sentence>,
     hints: Vec<Hint>,
     inherited: Vec<OwnedFd>,
+    preserved: Vec<i32>,
     starts: usize,
 }
 
@@ -93,6 +95,7 @@ impl Builder {
             arena: Vec::with_capacity(8192),
             slots: 0,
             inherited: Vec::new(),
+            preserved: Vec::new(),
             enter: None,
         }
     }
@@ -102,6 +105,11 @@ impl Builder {
     pub(crate) fn begin_enter(&mut self) {
         self.enter = Some(self.ops.len());
         self.phase = Phase::Fence;
+    }
+
+    /// How many operations there are so far.
+    pub(crate) fn len(&self) -> usize {
+        self.ops.len()
     }
 
     /// The operations that follow belong to `phase`.
@@ -120,6 +128,12 @@ impl Builder {
         let slot = self.slot();
         self.inherited.push((slot.0, descriptor));
         slot
+    }
+
+    /// Keeps this descriptor of the caller's open, under its number, for the payload.
+    pub(crate) fn preserve(&mut self, number: i32) {
+        let slot = self.slot();
+        self.preserved.push((slot.0, number));
     }
 
     /// Keeps a descriptor of the parent open for the keeper alone; its number there.
@@ -193,13 +207,12 @@ impl Builder {
             ));
         }
         let orders_at = if orders.is_empty() { 0 } else { self.bytes(orders) };
-        self.inherited.sort_by_key(|(_, descriptor)| descriptor.as_raw_fd());
-        let pairs: Vec<u8> = self
-            .inherited
-            .iter()
-            .flat_map(|(slot, descriptor)| [*slot, descriptor.as_raw_fd() as u32])
-            .flat_map(u32::to_ne_bytes)
-            .collect();
+        let owned = self.inherited.iter().map(|(slot, descriptor)| (*slot, descriptor.as_raw_fd()));
+        let mut pairs: Vec<(u32, i32)> = owned.chain(self.preserved.iter().copied()).collect();
+        pairs.sort_by_key(|&(_, number)| number);
+        let inherited_count = pairs.len() as u32;
+        let pairs: Vec<u8> =
+            pairs.iter().flat_map(|&(slot, number)| [slot, number as u32]).flat_map(u32::to_ne_bytes).collect();
         let inherited_at = self.bytes(&pairs);
         self.align();
         let ops_at = ARENA + self.arena.len();
@@ -211,7 +224,7 @@ impl Builder {
             ops_at as u32,
             starts as u32,
             inherited_at,
-            self.inherited.len() as u32,
+            inherited_count,
             status.as_raw_fd() as u32,
             role,
             orders_at,
@@ -233,7 +246,8 @@ impl Builder {
         bytes.extend_from_slice(&self.arena);
         self.ops.iter().for_each(|op| write_op(op, &mut bytes));
         let inherited = self.inherited.into_iter().map(|(_, descriptor)| descriptor).collect();
-        let plan = Plan { bytes, sentences: self.sentences, hints: self.hints, inherited, starts };
+        let preserved = self.preserved.into_iter().map(|(_, number)| number).collect();
+        let plan = Plan { bytes, sentences: self.sentences, hints: self.hints, inherited, preserved, starts };
         plan.verified()?;
         Ok(plan)
     }
@@ -250,8 +264,8 @@ impl Plan {
     }
 
     /// The descriptors that must be open in the stage under the same numbers.
-    pub(crate) fn inherited(&self) -> &[OwnedFd] {
-        &self.inherited
+    pub(crate) fn inherited(&self) -> impl Iterator<Item = i32> {
+        self.inherited.iter().map(AsRawFd::as_raw_fd).chain(self.preserved.iter().copied())
     }
 
     /// What operation `index` does.
@@ -259,15 +273,14 @@ impl Plan {
         self.sentences.get(index)
     }
 
-    /// Argument `position` of operation `index`, 0 where there is none.
-    pub(crate) fn argument(&self, index: usize, position: usize) -> u32 {
-        let op = self.verified().ok().filter(|plan| index < plan.whole_len()).map(|plan| plan.op(index));
-        op.and_then(|op| op.arguments.get(position).copied()).unwrap_or(0)
-    }
-
     /// What to do when operation `index` fails with `errno`.
     pub(crate) fn remedy(&self, index: usize, errno: i32) -> Option<&'static str> {
         self.hints.iter().find(|hint| (hint.op, hint.errno) == (index, errno)).map(|hint| hint.remedy)
+    }
+
+    /// The errnos for which operation `index` has a remedy, and the remedies.
+    pub(crate) fn remedies(&self, index: usize) -> impl Iterator<Item = (i32, &'static str)> {
+        self.hints.iter().filter(move |hint| hint.op == index).map(|hint| (hint.errno, hint.remedy))
     }
 
     /// The number of operations of the start.
@@ -322,7 +335,7 @@ mod tests {
         plan.phase(Phase::Exec);
         let (arguments, environment) = (plan.texts(["true"]), plan.texts(["A=b"]));
         let candidates = plan.texts(["/bin/true"]);
-        plan.push(OpCode::Execute, &[arguments, environment, candidates], "execute true");
+        plan.push(OpCode::Execute, &[arguments, environment, candidates, 0], "execute true");
         plan
     }
 
@@ -331,7 +344,7 @@ mod tests {
         let plan = small().finish(&status()).unwrap();
         assert_eq!(
             plan.verified().unwrap().to_string(),
-            "Fence:\n  close-others\nExec:\n  execute [\"true\"] [\"A=b\"] [\"/bin/true\"]\n"
+            "Fence:\n  close-others\nExec:\n  execute [\"true\"] [\"A=b\"] [\"/bin/true\"] 0\n"
         );
     }
 

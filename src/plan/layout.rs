@@ -93,8 +93,10 @@ pub struct HookEnd;
 impl HookEnd {
     /// Set in every end.
     pub const KNOWN: u32 = 0x8000_0000;
-    /// It was killed when its time had run out.
+    /// It was killed when its time had run out: the seconds are in the lower bits.
     pub const TIMED_OUT: u32 = 0x4000_0000;
+    /// The most seconds that are told.
+    pub const LONGEST: u32 = 0x3fff_ffff;
 }
 
 impl Recorder {
@@ -118,6 +120,8 @@ impl State {
     pub const FAULTED: u32 = 1;
     /// The payload is being executed or runs.
     pub const EXECUTING: u32 = 2;
+    /// It waits to be started, and no longer listens to its parent.
+    pub const PARKED: u32 = 3;
 }
 
 /// One-byte messages between stage and parent.

@@ -87,6 +87,8 @@ op_codes! {
     BecomeRoot,
     /// Sets the host name to the bytes 0, length 1.
     SetHostname,
+    /// Sets the NIS domain name to the bytes 0, length 1.
+    SetDomainname,
     /// Brings the loopback interface up.
     LoopbackUp,
     /// Opens the host's path 0 with flags 1 into slot 2.
@@ -170,9 +172,14 @@ op_codes! {
     /// Runs the program at path 0 with arguments 1 and environment 2 and waits for it, for 4 seconds at most (0: for
     /// however long); it reads the number of this process between the two texts 3, and what it writes last is kept.
     RunHook,
+    /// Lets go of the parent and waits for a byte on the fifo slot 0; from then on a fault is written to the fifo slot 1.
+    AwaitStart,
+    /// Fails unless one of the candidate paths 0 can be executed.
+    FindProgram,
     /// Stays as PID 1, forwarding signals and reaping; a child goes on.
     StayAsInit,
-    /// Executes the first of the candidate paths 2 that exists, with arguments 0 and environment 1.
+    /// Executes the first of the candidate paths 2 that exists, with arguments 0 and environment 1; descriptors
+    /// below 3 + argument 3 stay open.
     Execute,
 }
 

@@ -71,6 +71,7 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         GoOnInside => ("go-on-inside", (Park, Park), &[]),
         BecomeRoot => ("become-root", (Map, Identity), &[]),
         SetHostname => ("set-hostname", (Identity, Identity), &[Bytes, Count]),
+        SetDomainname => ("set-domainname", (Identity, Identity), &[Bytes, Count]),
         LoopbackUp => ("loopback-up", (Identity, Identity), &[]),
         OpenHost => ("open-host", (Fence, Mount), &[Text, HEXADECIMAL, Output]),
         OpenBelow => ("open-below", (Mount, Session), &[Input, Text, HEXADECIMAL, Output]),
@@ -117,8 +118,10 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         Wait => ("wait", (Park, Park), &[]),
         Gate => ("gate", (Mount, Park), &[]),
         RunHook => ("run-hook", (Mount, LateFilter), &[Text, Texts, Texts, Texts, DECIMAL]),
+        AwaitStart => ("await-start", (Park, Park), &[Input, Input]),
+        FindProgram => ("find-program", (Park, Park), &[Texts]),
         StayAsInit => ("stay-as-init", (Park, Park), &[]),
-        Execute => ("execute", (Exec, Exec), &[Texts, Texts, Texts]),
+        Execute => ("execute", (Exec, Exec), &[Texts, Texts, Texts, DECIMAL]),
     };
     Signature { name, phases, arguments }
 }

@@ -4,6 +4,8 @@ pub(crate) const AT_FDCWD: isize = -100;
 pub(crate) const AT_EMPTY_PATH: usize = 0x1000;
 pub(crate) const AT_RECURSIVE: usize = 0x8000;
 pub(crate) const AT_SYMLINK_NOFOLLOW: usize = 0x100;
+pub(crate) const AT_EACCESS: usize = 0x200;
+pub(crate) const X_OK: usize = 1;
 
 pub(crate) const O_CLOEXEC: usize = 0o2000000;
 pub(crate) const O_PATH: usize = 0o10000000;

@@ -12,8 +12,14 @@ use core::sync::atomic::Ordering;
 const BUSY_TRIES: u32 = 50;
 
 /// Executes the first candidate that exists; returns only to fail.
-pub(crate) fn execute(program: &mut Program, arguments: u32, environment: u32, candidates: u32) -> Result<(), Errno> {
-    process::close_on_exec()?;
+pub(crate) fn execute(
+    program: &mut Program,
+    arguments: u32,
+    environment: u32,
+    candidates: u32,
+    preserved: u32,
+) -> Result<(), Errno> {
+    process::close_on_exec(3 + preserved)?;
     let arguments = program.pointers(arguments);
     let environment = program.pointers(environment);
     let mut candidate = program.pointers(candidates);
@@ -29,6 +35,22 @@ pub(crate) fn execute(program: &mut Program, arguments: u32, environment: u32, c
                 errno => return Err(errno),
             }
             candidate = candidate.add(1);
+        }
+    }
+    Err(worst)
+}
+
+/// Fails unless one of the candidates is a file that may be executed: the error that the exec would meet, met earlier.
+pub(crate) fn find(program: &Program, candidates: u32) -> Result<(), Errno> {
+    let mut worst = ENOENT;
+    for path in program.texts(candidates) {
+        // SAFETY: the path is NUL-terminated.
+        match unsafe { call!(FACCESSAT2, AT_FDCWD, path, X_OK, AT_EACCESS) } {
+            Ok(_) if super::files::is_directory(AT_FDCWD as i32, path) == Ok(true) => worst = EACCES,
+            Ok(_) => return Ok(()),
+            Err(ENOENT | ENOTDIR) => {}
+            Err(EACCES) => worst = EACCES,
+            Err(errno) => return Err(errno),
         }
     }
     Err(worst)

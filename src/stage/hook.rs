@@ -31,11 +31,12 @@ pub(crate) fn run(program: &mut Program, hook: &Hook) -> Result<(), Errno> {
     let own = unsafe { call!(GETPID) }?;
     let arguments = program.pointers(hook.arguments);
     let environment = program.pointers(hook.environment);
-    let texts = program.pointers(hook.state);
+    let mut texts = program.texts(hook.state);
     let mut number = Text::<20>::new();
     number.number(own as u64);
-    // SAFETY: the builder has put two texts there, each ended by NUL.
-    let (before, behind) = unsafe { (text_at(*texts), text_at(*texts.add(1))) };
+    // SAFETY: the verifier has proved that each text is ended by NUL.
+    let mut text = || texts.next().map_or(&b""[..], |text| unsafe { text_at(text) });
+    let (before, behind) = (text(), text());
     let path = program.address(hook.path);
     program.part(0);
     program.recorder().hook_end.store(0, Ordering::Relaxed);
@@ -50,7 +51,7 @@ pub(crate) fn run(program: &mut Program, hook: &Hook) -> Result<(), Errno> {
     }
     let raw = match end? {
         End::Ended => status?,
-        End::TimedOut => HookEnd::TIMED_OUT,
+        End::TimedOut => HookEnd::TIMED_OUT | hook.timeout.min(HookEnd::LONGEST),
     };
     if raw == 0 {
         return Ok(());
@@ -242,7 +243,7 @@ unsafe fn become_hook(
     environment: *const usize,
 ) -> Errno {
     let placed = replace(input, 0).and_then(|()| replace(output, 1)).and_then(|()| replace(output, 2));
-    if let Err(errno) = placed.and_then(|()| process::close_on_exec()) {
+    if let Err(errno) = placed.and_then(|()| process::close_on_exec(3)) {
         return errno;
     }
     // SAFETY: no arguments; handed on.
@@ -253,8 +254,8 @@ unsafe fn become_hook(
 }
 
 /// # Safety
-/// `address` must be that of a text ended by NUL that stays.
-unsafe fn text_at(address: usize) -> &'static [u8] {
+/// `text` must be ended by NUL and stay.
+unsafe fn text_at(text: *const u8) -> &'static [u8] {
     // SAFETY: handed on.
-    unsafe { core::ffi::CStr::from_ptr(address as *const core::ffi::c_char) }.to_bytes()
+    unsafe { core::ffi::CStr::from_ptr(text.cast()) }.to_bytes()
 }

@@ -49,11 +49,12 @@ fn drill(errno: u32) -> Result<(), Errno> {
     Err(errno as Errno)
 }
 
-/// Leaves word of the fault for the parent and ends.
+/// Leaves word of the fault for the parent, or for whoever started what had been parked, and ends.
 fn fault(program: &Program, errno: Errno) -> ! {
     let recorder = program.recorder();
     recorder.errno.store(errno, Ordering::Relaxed);
     recorder.state.store(State::FAULTED, Ordering::Release);
+    parent::tell_starter(program, errno);
     process::exit(127)
 }
 
@@ -229,7 +230,9 @@ fn process_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Re
             Ok(())
         }
         OpCode::StayAsInit => init::stay_as_init(program),
-        OpCode::Execute => execute::execute(program, a, b, c),
+        OpCode::AwaitStart => parent::await_start(program, a, b),
+        OpCode::FindProgram => execute::find(program, a),
+        OpCode::Execute => execute::execute(program, a, b, c, d),
         // SAFETY: numbers, and bytes that the verifier has proved to lie within the plan.
         _ => unsafe {
             match code {
@@ -239,6 +242,7 @@ fn process_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Re
                 OpCode::JoinNamespace => call!(SETNS, program.slot(a), b),
                 OpCode::Unshare => call!(UNSHARE, a),
                 OpCode::SetHostname => call!(SETHOSTNAME, program.address(a), b),
+                OpCode::SetDomainname => call!(SETDOMAINNAME, program.address(a), b),
                 OpCode::ControllingTerminal => call!(IOCTL, program.slot(a), TIOCSCTTY, 0),
                 _ => Err(EPROTO),
             }

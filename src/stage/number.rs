@@ -45,6 +45,7 @@ mod table {
     pub(crate) const MOUNT: usize = 165;
     pub(crate) const UMOUNT2: usize = 166;
     pub(crate) const SETHOSTNAME: usize = 170;
+    pub(crate) const SETDOMAINNAME: usize = 171;
     pub(crate) const SCHED_SETAFFINITY: usize = 203;
     pub(crate) const CLOCK_GETTIME: usize = 228;
     pub(crate) const WAITID: usize = 247;
@@ -75,6 +76,7 @@ mod table {
     pub(crate) const CLONE3: usize = 435;
     pub(crate) const CLOSE_RANGE: usize = 436;
     pub(crate) const OPENAT2: usize = 437;
+    pub(crate) const FACCESSAT2: usize = 439;
     pub(crate) const MOUNT_SETATTR: usize = 442;
     pub(crate) const SIGNALFD4: usize = 289;
     pub(crate) const PREAD64: usize = 17;
@@ -126,6 +128,7 @@ mod table {
     pub(crate) const MOUNT: usize = 40;
     pub(crate) const UMOUNT2: usize = 39;
     pub(crate) const SETHOSTNAME: usize = 161;
+    pub(crate) const SETDOMAINNAME: usize = 162;
     pub(crate) const SCHED_SETAFFINITY: usize = 122;
     pub(crate) const CLOCK_GETTIME: usize = 113;
     pub(crate) const WAITID: usize = 95;
@@ -156,6 +159,7 @@ mod table {
     pub(crate) const CLONE3: usize = 435;
     pub(crate) const CLOSE_RANGE: usize = 436;
     pub(crate) const OPENAT2: usize = 437;
+    pub(crate) const FACCESSAT2: usize = 439;
     pub(crate) const MOUNT_SETATTR: usize = 442;
     pub(crate) const SIGNALFD4: usize = 74;
     pub(crate) const PREAD64: usize = 67;

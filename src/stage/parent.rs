@@ -6,8 +6,8 @@ use super::process;
 use super::program::Program;
 use super::call::call;
 use super::syscall::Errno;
-use crate::plan::layout::Message;
-use core::sync::atomic::Ordering;
+use crate::plan::layout::{Message, NOTE_SIZE, State};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 #[repr(C)]
 struct IoVector {
@@ -101,6 +101,47 @@ pub(crate) fn ask(program: &Program, message: u8) -> Result<(), Errno> {
     let socket = program.header().status as i32;
     send(socket, message, None)?;
     wait_to_go_on(socket)
+}
+
+/// Lets go of the parent and waits for whoever writes a byte into the fifo `start`. This process holds both ends of it, so
+/// that it waits although nobody else has opened it.
+pub(crate) fn await_start(program: &mut Program, start: u32, outcome: u32) -> Result<(), Errno> {
+    program.recorder().state.store(State::PARKED, Ordering::Release);
+    close(program.header().status as i32);
+    let (start, mut word) = (program.slot(start), 0u8);
+    loop {
+        // SAFETY: one live byte.
+        match unsafe { call!(READ, start, &raw mut word, 1) } {
+            Ok(_) => break,
+            Err(EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    close(start);
+    program.outcome = program.slot(outcome);
+    Ok(())
+}
+
+/// Writes down for whoever started this parked process which operation failed, with which errno, in which part of it;
+/// where it was a hook that failed, how it ended and the last it wrote.
+pub(crate) fn tell_starter(program: &Program, errno: Errno) {
+    if program.outcome == super::program::EMPTY {
+        return;
+    }
+    let recorder = program.recorder();
+    let number = |number: &AtomicU32| number.load(Ordering::Relaxed);
+    let words =
+        [number(&recorder.op), errno as u32, number(&recorder.part), recorder.hook_end.load(Ordering::Acquire)];
+    let mut message = [0u8; 16 + NOTE_SIZE];
+    for (place, word) in message.chunks_exact_mut(4).zip(words) {
+        place.copy_from_slice(&word.to_ne_bytes());
+    }
+    let length = (number(&recorder.note_length) as usize).min(NOTE_SIZE);
+    for (place, byte) in message[16..].iter_mut().zip(&recorder.note) {
+        *place = byte.load(Ordering::Relaxed);
+    }
+    // SAFETY: within the live array. Where the starter is gone nobody asks.
+    let _ = unsafe { call!(WRITE, program.outcome, message.as_ptr(), 16 + length) };
 }
 
 /// Gets the id maps of this process written. The files of a process that is not dumpable, as the child of a keeper is,
