@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -188,7 +189,16 @@ impl Home {
     /// Writes a file in one step. It need not outlast the machine's power: nothing of the container does.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let (aside, path) = (self.path(&format!(".{name}")), self.path(name));
-        fs::write(&aside, bytes).and_then(|()| fs::rename(&aside, &path)).during(|| format!("write {}", path.display()))
+        // The environment of a container is nobody else's business.
+        File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&aside)
+            .and_then(|mut file| file.write_all(bytes))
+            .and_then(|()| fs::rename(&aside, &path))
+            .during(|| format!("write {}", path.display()))
     }
 
     pub(super) fn write_record(&self, record: &Record) -> Result<()> {
