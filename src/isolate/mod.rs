@@ -13,15 +13,16 @@ mod root;
 pub mod seccomp;
 
 pub(crate) use binds::{Bind, Tmpfs, lower_binds, lower_tmpfs};
+pub(crate) use capability::CapabilitySets;
 pub use capability::{Capability, CapabilitySet};
 pub(crate) use defaults::{MASKED_PATHS, READ_ONLY_PATHS};
 pub(crate) use device::lower_devices;
 pub(crate) use filesystem::{MountTargets, lower_masks, lower_proc, lower_sys};
 #[allow(unused_imports)]
 pub(crate) use mount::{Surroundings, lower_filesystem};
-pub(crate) use privilege::{Privileges, lower_privileges};
+pub(crate) use privilege::{Privileges, lower_confinement, lower_keyring};
 #[allow(unused_imports)]
-pub(crate) use process::{Circumstances, lower_process};
+pub(crate) use process::{Circumstances, lower_own, lower_process};
 pub use rlimit::{Resource, ResourceLimit};
 pub use root::Root;
 pub(crate) use root::{lower_pivot, lower_root};

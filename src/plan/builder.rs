@@ -1,5 +1,6 @@
 //! Writes plans: an operation and the sentence for its failure are pushed together, so that none can lack one.
 
+use super::calls::{EXECUTE, SystemCall, calls};
 use super::layout::{Header, MAGIC, NO_DRILL, PLAN_BUDGET, Role};
 use super::op::{NO_SLOT, Op, OpCode, SLOTS, Tolerate};
 use super::phase::Phase;
@@ -150,6 +151,16 @@ impl Builder {
     pub(crate) fn hint(&mut self, errno: i32, hint: &'static str) -> &mut Builder {
         self.hints.push(Hint { op: self.ops.len().saturating_sub(1), errno, remedy: hint });
         self
+    }
+
+    /// The number of operations so far.
+    pub(crate) fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// The system calls that the operations from `first` on make, and that of the exec, which is still to come.
+    pub(crate) fn calls_from(&self, first: usize) -> impl Iterator<Item = SystemCall> {
+        self.ops.iter().skip(first).flat_map(calls).chain([EXECUTE])
     }
 
     /// Puts a text into the plan; it must not hold a NUL byte (the verifier would see a shorter text).

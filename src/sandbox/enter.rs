@@ -55,7 +55,7 @@ impl Sandbox {
             plan.push(OpCode::GoOnInside, &[], "enter the PID namespace");
             // Of the child: whoever ends it ends its group.
             plan.push(OpCode::NewSession, &[], "start a new session");
-        });
+        })?;
         let command: Vec<Vec<u8>> = command.iter().map(|argument| argument.clone().into_bytes()).collect();
         self.lower_exec(plan, &command);
         Ok(enter)

@@ -6,8 +6,9 @@ use crate::cgroup::{Cgroup, Join};
 use crate::error::During;
 use crate::isolate::seccomp::Filter;
 use crate::isolate::{
-    CapabilitySet, MASKED_PATHS, MountTargets, Privileges, READ_ONLY_PATHS, lower_binds, lower_devices, lower_masks,
-    lower_pivot, lower_privileges, lower_proc, lower_root, lower_sys, lower_tmpfs,
+    CapabilitySet, CapabilitySets, MASKED_PATHS, MountTargets, Privileges, READ_ONLY_PATHS, lower_binds,
+    lower_confinement, lower_devices, lower_keyring, lower_masks, lower_pivot, lower_proc, lower_root, lower_sys,
+    lower_tmpfs,
 };
 use crate::launch::{Channel, IdMap, Request};
 use crate::plan::op::{OpCode, Tolerate};
@@ -80,7 +81,7 @@ impl Sandbox {
             if self.init {
                 plan.push(OpCode::StayAsInit, &[], "fork the command from its init");
             }
-        });
+        })?;
         self.lower_exec(&mut plan, &self.command);
         let enter = match inside {
             Some(command) => {
@@ -204,36 +205,29 @@ impl Sandbox {
             .hint(libc::ENOENT, "it does not exist in the image");
     }
 
-    /// The filter is the last thing before the exec where `no_new_privs` is on; else it needs CAP_SYS_ADMIN, and must
-    /// itself allow what is left to do.
+    /// Gives up all privileges but what the sandbox grants.
     pub(super) fn lower_confinement(
         &self,
         plan: &mut Builder,
         capabilities: CapabilitySet,
         filter: Option<&Filter>,
         park: impl FnOnce(&mut Builder),
-    ) {
-        if let (Some(filter), false) = (filter, self.no_new_privileges) {
-            plan.phase(Phase::EarlyFilter);
-            load_filter(plan, filter);
-        }
+    ) -> Result<()> {
         let privileges = Privileges {
             user: self.user.0,
             group: self.user.1,
             additional_groups: self.additional_groups.clone(),
             in_user_namespace: self.id_map.is_some(),
-            capabilities: capabilities.bits(),
-            limits: self.limits.iter().map(|limit| (limit.resource().number(), limit.soft(), limit.hard())).collect(),
+            umask: 0o022,
+            capabilities: CapabilitySets::of(capabilities),
+            limits: self.limits.clone(),
             no_new_privileges: self.no_new_privileges,
             die_with_parent: self.die_with_parent.then_some(u32::from(!self.kept)),
         };
-        lower_privileges(plan, &privileges);
-        plan.phase(Phase::Park);
-        park(plan);
-        if let (Some(filter), true) = (filter, self.no_new_privileges) {
-            plan.phase(Phase::LateFilter);
-            load_filter(plan, filter);
-        }
+        lower_confinement(plan, &privileges, filter, |plan| {
+            park(plan);
+            Ok(())
+        })
     }
 
     pub(super) fn lower_exec(&self, plan: &mut Builder, command: &[Vec<u8>]) {
@@ -275,11 +269,7 @@ pub(super) fn lower_fence(plan: &mut Builder) {
 
 /// A session keyring of its own, and the null device in a slot.
 pub(super) fn lower_keyring_and_null(plan: &mut Builder) -> Slot {
-    // The host's keys are not the container's. A kernel without keyrings has none to share, and an outer filter that
-    // refuses this refuses the payload too.
-    plan.push(OpCode::NewKeyring, &[], "create a session keyring")
-        .tolerate(Tolerate::UNKNOWN | Tolerate::REFUSED)
-        .hint(libc::EDQUOT, "this user has too many keyrings: sysctl kernel.keys.maxkeys");
+    lower_keyring(plan, "");
     // The host's: the root may have none.
     let null = plan.slot();
     let path = plan.text("/dev/null");
@@ -318,12 +308,4 @@ fn own_stream(number: usize) -> std::io::Result<OwnedFd> {
         1 => std::io::stdout().as_fd().try_clone_to_owned(),
         _ => std::io::stderr().as_fd().try_clone_to_owned(),
     }
-}
-
-fn load_filter(plan: &mut Builder, filter: &Filter) {
-    let bytes = plan.bytes(&filter.to_bytes());
-    let count = filter.instructions().len() as u32;
-    plan.push(OpCode::LoadFilter, &[bytes, count, filter.flags()], "load the seccomp filter")
-        .hint(libc::EINVAL, "the kernel refuses the filter: CONFIG_SECCOMP_FILTER")
-        .hint(libc::EACCES, "a filter without no_new_privs needs CAP_SYS_ADMIN");
 }
