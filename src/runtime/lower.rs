@@ -5,7 +5,7 @@ use super::record::Remedy;
 use crate::cgroup::{Cgroup, Join};
 use crate::isolate::{
     Circumstances, CommandLine, Namespaces, Surroundings, lower_exec, lower_fence, lower_filesystem, lower_find,
-    lower_join_cgroup, lower_keyring, lower_process,
+    lower_join_cgroup, lower_keyring, lower_own, lower_process,
 };
 use crate::kernel::is_open;
 use crate::launch::{Channel, IdMap};
@@ -67,9 +67,12 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
     lower_fence(&mut plan);
     plan.push(OpCode::NewSession, &[], "start a new session");
     if !setting.no_new_keyring {
-        lower_keyring(&mut plan);
+        lower_keyring(&mut plan, "");
     }
     let offsets = namespaces.lower_early(&mut plan);
+    let circumstances =
+        Circumstances { user_namespace: flags & libc::CLONE_NEWUSER != 0, joins: false, preserved: setting.preserved };
+    lower_own(&mut plan, process, circumstances)?;
     lower_join_cgroup(&mut plan, &tasks);
     let at_clone = namespaces.lower(&mut plan, spec, offsets);
     let surroundings = Surroundings {
@@ -82,10 +85,9 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
     };
     lower_filesystem(&mut plan, spec, &surroundings, |_, _| Ok(()))?;
     lower_session(&mut plan, process, streams);
-    let command = command_line(process, setting.preserved);
+    let command = command_line(process);
     let mut warnings = Vec::new();
     let mut first_parked = 0;
-    let circumstances = Circumstances { user_namespace: surroundings.user_namespace, joins: false };
     lower_process(&mut plan, spec, process, circumstances, &mut |warning| warnings.push(warning), |plan| {
         lower_find(plan, &command);
         plan.push(OpCode::Wait, &[], "wait for the runtime");
@@ -126,11 +128,11 @@ fn lower_session(plan: &mut Builder, process: &Process, streams: [Slot; 3]) {
 }
 
 /// The command line of `process`, which has been checked.
-fn command_line(process: &Process, preserved: u32) -> CommandLine {
+fn command_line(process: &Process) -> CommandLine {
     let bytes = |texts: &Option<Vec<String>>| -> Vec<Vec<u8>> {
         texts.iter().flatten().map(|text| text.clone().into_bytes()).collect()
     };
-    CommandLine { arguments: bytes(process.args()), environment: bytes(process.env()), preserved }
+    CommandLine { arguments: bytes(process.args()), environment: bytes(process.env()) }
 }
 
 fn preserve(plan: &mut Builder, count: u32) -> Result<()> {
