@@ -17,8 +17,9 @@ mod root;
 pub mod seccomp;
 mod terminal;
 
-pub(crate) use begin::{lower_fence, lower_filter, lower_join_cgroup, lower_keyring, lower_null};
+pub(crate) use begin::{lower_fence, lower_join_cgroup, lower_null};
 pub(crate) use binds::{Bind, Tmpfs, lower_binds, lower_tmpfs};
+pub(crate) use capability::CapabilitySets;
 pub use capability::{Capability, CapabilitySet};
 pub(crate) use command::{CommandLine, lower_exec, lower_find};
 pub(crate) use defaults::{MASKED_PATHS, READ_ONLY_PATHS};
@@ -29,8 +30,8 @@ pub(crate) use hooks::{
 };
 pub(crate) use mount::{Surroundings, lower_filesystem};
 pub(crate) use namespace::{Namespaces, lower_user_namespace};
-pub(crate) use privilege::{Privileges, lower_privileges};
-pub(crate) use process::{Circumstances, lower_process};
+pub(crate) use privilege::{Privileges, lower_confinement, lower_keyring};
+pub(crate) use process::{Circumstances, lower_own, lower_process};
 pub use rlimit::{Resource, ResourceLimit};
 pub use root::Root;
 pub(crate) use root::{lower_pivot, lower_root};

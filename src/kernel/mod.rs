@@ -18,7 +18,7 @@ pub(crate) use file::{
 };
 pub(crate) use namespace::{current_network_namespace, in_network_namespace, in_new_network_namespace, namespace_kind};
 pub(crate) use netlink::{NetlinkFamily, NetlinkSocket};
-pub(crate) use process::{PidFd, WaitStatus, pid_of};
+pub(crate) use process::{PidFd, WaitStatus, pid_of, resource_limit};
 #[cfg(test)]
 pub(crate) use seccomp::confine_thread;
 #[allow(unused_imports)]

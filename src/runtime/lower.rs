@@ -7,7 +7,7 @@ use crate::cgroup::{Cgroup, Join};
 use crate::isolate::{
     Circumstances, CommandLine, HookPoint, HookState, Namespaces, Surroundings, check_hooks, lower_console,
     lower_controlling_terminal, lower_exec, lower_fence, lower_filesystem, lower_find, lower_gate,
-    lower_hook_directory, lower_hooks, lower_join_cgroup, lower_keyring, lower_process, lower_terminal,
+    lower_hook_directory, lower_hooks, lower_join_cgroup, lower_keyring, lower_own, lower_process, lower_terminal,
 };
 use crate::kernel::is_open;
 use crate::launch::{Channel, IdMap};
@@ -86,9 +86,12 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
     lower_fence(&mut plan);
     plan.push(OpCode::NewSession, &[], "start a new session");
     if !setting.no_new_keyring {
-        lower_keyring(&mut plan);
+        lower_keyring(&mut plan, "");
     }
     let offsets = namespaces.lower_early(&mut plan);
+    let circumstances =
+        Circumstances { user_namespace: flags & libc::CLONE_NEWUSER != 0, joins: false, preserved: setting.preserved };
+    lower_own(&mut plan, process, circumstances)?;
     lower_join_cgroup(&mut plan, &tasks);
     let at_clone = namespaces.lower(&mut plan, spec, offsets);
     let surroundings = Surroundings {
@@ -118,10 +121,9 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
         _ => {}
     }
     lower_working_directory(&mut plan, process);
-    let command = command_line(process, setting.preserved);
+    let command = command_line(process);
     let mut warnings = Vec::new();
     let mut first_parked = 0;
-    let circumstances = Circumstances { user_namespace: surroundings.user_namespace, joins: false };
     lower_process(&mut plan, spec, process, circumstances, &mut |warning| warnings.push(warning), |plan| {
         lower_find(plan, &command);
         plan.push(OpCode::Wait, &[], "wait for the runtime");
@@ -187,11 +189,11 @@ pub(super) fn lower_working_directory(plan: &mut Builder, process: &Process) {
 }
 
 /// The command line of `process`, which has been checked.
-pub(super) fn command_line(process: &Process, preserved: u32) -> CommandLine {
+pub(super) fn command_line(process: &Process) -> CommandLine {
     let bytes = |texts: &Option<Vec<String>>| -> Vec<Vec<u8>> {
         texts.iter().flatten().map(|text| text.clone().into_bytes()).collect()
     };
-    CommandLine { arguments: bytes(process.args()), environment: bytes(process.env()), preserved }
+    CommandLine { arguments: bytes(process.args()), environment: bytes(process.env()) }
 }
 
 /// Keeps `count` descriptors of the caller, from 3 on.

@@ -57,6 +57,7 @@ pub(crate) const PR_CAPBSET_READ: usize = 23;
 pub(crate) const PR_CAPBSET_DROP: usize = 24;
 pub(crate) const PR_SET_NO_NEW_PRIVS: usize = 38;
 pub(crate) const PR_CAP_AMBIENT: usize = 47;
+pub(crate) const PR_CAP_AMBIENT_IS_SET: usize = 1;
 pub(crate) const PR_CAP_AMBIENT_RAISE: usize = 2;
 pub(crate) const PR_CAP_AMBIENT_CLEAR_ALL: usize = 4;
 pub(crate) const CAP_KILL: u32 = 5;
@@ -68,6 +69,9 @@ pub(crate) const POLLOUT: i16 = 4;
 pub(crate) const POLLHUP: i16 = 0x10;
 
 pub(crate) const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
+
+pub(crate) const IOPRIO_WHO_PROCESS: usize = 1;
+pub(crate) const PROC_SUPER_MAGIC: u32 = 0x9fa0;
 
 pub(crate) const P_ALL: usize = 0;
 pub(crate) const P_PID: usize = 1;
@@ -125,7 +129,6 @@ pub(crate) const S_IFLNK: u32 = 0o120000;
 pub(crate) const S_IFSOCK: u32 = 0o140000;
 pub(crate) const S_IFIFO: u32 = 0o010000;
 
-pub(crate) const PROC_SUPER_MAGIC: u32 = 0x9fa0;
 
 pub(crate) const SECCOMP_SET_MODE_FILTER: usize = 1;
 pub(crate) const PR_SET_SECCOMP: usize = 22;

@@ -64,7 +64,8 @@ fn close_between(from: i32, kept: i32) -> Result<i32, Errno> {
     Ok(kept + 1)
 }
 
-/// Marks every descriptor from `first` on to be closed by the exec.
+/// Marks everything from descriptor `first` on to be closed by the exec; what the stage opens later is so from the
+/// begin.
 pub(crate) fn close_on_exec(first: u32) -> Result<(), Errno> {
     // SAFETY: plain numbers.
     unsafe { call!(CLOSE_RANGE, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }.map(drop)
