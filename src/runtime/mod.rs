@@ -19,6 +19,7 @@
 mod config;
 mod container;
 mod create;
+mod exec;
 mod fifo;
 mod hooks;
 mod lower;
@@ -27,6 +28,7 @@ mod state;
 
 pub use container::Container;
 pub use create::{Create, Running};
+pub use exec::{Exec, Executed};
 pub use state::{State, Status};
 
 #[cfg(fuzzing)]
