@@ -206,6 +206,11 @@ impl Running {
         self.terminal.as_ref().map(AsFd::as_fd)
     }
 
+    /// The process and the master of its terminal.
+    pub(super) fn parts(&mut self) -> (&mut Process, Option<BorrowedFd<'_>>) {
+        (&mut self.process, self.terminal.as_ref().map(AsFd::as_fd))
+    }
+
     /// Waits for the end of its first process.
     ///
     /// # Errors

@@ -24,11 +24,13 @@ mod fifo;
 mod hooks;
 mod lower;
 mod record;
+mod relay;
 mod state;
 
 pub use container::Container;
 pub use create::{Create, Running};
 pub use exec::{Exec, Executed};
+pub use relay::Relay;
 pub use state::{State, Status};
 
 #[cfg(fuzzing)]

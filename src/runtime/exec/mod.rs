@@ -223,6 +223,11 @@ impl Executed {
         self.terminal.as_ref().map(AsFd::as_fd)
     }
 
+    /// The process and the master of its terminal.
+    pub(super) fn parts(&mut self) -> (&mut Process, Option<BorrowedFd<'_>>) {
+        (&mut self.process, self.terminal.as_ref().map(AsFd::as_fd))
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
