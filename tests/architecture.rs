@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("isolate", &["kernel", "spec", "plan", "launch"]),
     ("cgroup", &["kernel"]),
     ("sandbox", &["kernel", "plan", "launch", "isolate", "cgroup"]),
+    ("runtime", &["kernel", "spec", "plan", "launch", "isolate", "cgroup", "sandbox"]),
     ("archive", &["kernel", "spec"]),
     ("store", &["kernel", "spec", "archive"]),
     ("registry", &["kernel", "spec", "store"]),

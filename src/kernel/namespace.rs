@@ -35,6 +35,15 @@ pub(crate) fn current_network_namespace() -> Result<OwnedFd> {
     std::fs::File::open("/proc/thread-self/ns/net").map(OwnedFd::from).during(|| "open /proc/thread-self/ns/net")
 }
 
+/// The `CLONE_NEW` flag of the kind of namespace that this descriptor refers to; `None` where it is none (ioctl_ns(2)).
+pub(crate) fn namespace_kind(descriptor: std::os::fd::BorrowedFd<'_>) -> Option<i32> {
+    use std::os::fd::AsRawFd;
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+    // SAFETY: the request takes no argument.
+    let kind = unsafe { libc::ioctl(descriptor.as_raw_fd(), NS_GET_NSTYPE) };
+    (kind >= 0).then_some(kind)
+}
+
 fn on_short_lived_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()

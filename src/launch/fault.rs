@@ -10,6 +10,8 @@ use std::sync::atomic::Ordering;
 pub(super) enum Outcome {
     /// The payload is executed.
     Executed,
+    /// It waits for its start.
+    Parked,
     /// An operation failed.
     Faulted(Error),
     /// The stage ended in the middle of an operation.
@@ -22,6 +24,7 @@ pub(super) fn outcome(recorder: &Recorder, plan: &Plan) -> Outcome {
     match recorder.state.load(Ordering::Acquire) {
         State::FAULTED => Outcome::Faulted(explain(plan, index, recorder.errno.load(Ordering::Relaxed))),
         State::EXECUTING => Outcome::Executed,
+        State::PARKED => Outcome::Parked,
         _ => Outcome::Cut(index),
     }
 }

@@ -79,18 +79,24 @@ pub struct Process {
     memory: Option<PlanMemory>,
     start: Duration,
     ended: Option<Exit>,
+    released: bool,
     /// The launch thread must outlive the process, which dies with it.
     launcher: Arc<Launcher>,
 }
 
 impl Process {
     pub(super) fn new(pid: i32, pidfd: PidFd, memory: PlanMemory, start: Duration, launcher: Arc<Launcher>) -> Process {
-        Process { pid, pidfd, memory: Some(memory), start, ended: None, launcher }
+        Process { pid, pidfd, memory: Some(memory), start, ended: None, released: false, launcher }
     }
 
     /// The number of the process on the host. It is this process's until it has been waited for.
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// Lets it run on when this value is dropped.
+    pub(crate) fn release(&mut self) {
+        self.released = true;
     }
 
     /// How long the start took: from the call to the exec of the payload.
@@ -175,12 +181,12 @@ impl AsFd for Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let mut ended = self.ended.is_some();
-        if !ended {
+        if !ended && !self.released {
             let _ = self.pidfd.send_signal(libc::SIGKILL);
             ended = self.pidfd.wait().is_ok();
         }
-        // With the first process every other of its PID namespace has ended.
-        if let (true, Some(memory)) = (ended, self.memory.take()) {
+        // With the first process every other of its PID namespace has ended. One that was let go may still read it.
+        if let (true, false, Some(memory)) = (ended, self.released, self.memory.take()) {
             self.launcher.recycle(memory);
         }
     }

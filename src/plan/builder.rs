@@ -1,5 +1,6 @@
 //! Writes plans: an operation and the sentence for its failure are pushed together, so that none can lack one.
 
+use super::calls::{EXECUTE, SystemCall, calls};
 use super::layout::{Header, MAGIC, NO_DRILL, PLAN_BUDGET, Role};
 use super::op::{NO_SLOT, Op, OpCode, SLOTS, Tolerate};
 use super::phase::Phase;
@@ -91,6 +92,7 @@ pub(crate) struct Builder {
     /// Slots that are empty again.
     free: Vec<Slot>,
     inherited: Vec<(u32, OwnedFd)>,
+    preserved: Vec<(u32, i32)>,
     /// Where the second range begins.
     enter: Option<usize>,
 }
@@ -102,6 +104,7 @@ pub(crate) struct Plan {
     sentences: Vec<Sentence>,
     hints: Vec<Hint>,
     inherited: Vec<OwnedFd>,
+    preserved: Vec<i32>,
     starts: usize,
 }
 
@@ -120,6 +123,7 @@ impl Builder {
             slots: 0,
             free: Vec::new(),
             inherited: Vec::new(),
+            preserved: Vec::new(),
             enter: None,
         }
     }
@@ -161,6 +165,12 @@ impl Builder {
         slot
     }
 
+    /// Keeps this descriptor of the caller's open, under its number, for the payload.
+    pub(crate) fn preserve(&mut self, number: i32) {
+        let slot = self.slot();
+        self.preserved.push((slot.0, number));
+    }
+
     /// Keeps a descriptor of the parent open for the keeper alone; its number there.
     pub(crate) fn keep(&mut self, descriptor: OwnedFd) -> i32 {
         let number = descriptor.as_raw_fd();
@@ -189,6 +199,16 @@ impl Builder {
     pub(crate) fn hint(&mut self, errno: i32, hint: &'static str) -> &mut Builder {
         self.hints.push(Hint { op: self.ops.len().saturating_sub(1), errno, remedy: hint });
         self
+    }
+
+    /// The number of operations so far.
+    pub(crate) fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// The system calls that the operations from `first` on make, and that of the exec, which is still to come.
+    pub(crate) fn calls_from(&self, first: usize) -> impl Iterator<Item = SystemCall> {
+        self.ops.iter().skip(first).flat_map(calls).chain([EXECUTE])
     }
 
     /// Puts a text into the plan; it must not hold a NUL byte (the verifier would see a shorter text).
@@ -232,13 +252,12 @@ impl Builder {
             ));
         }
         let orders_at = if orders.is_empty() { 0 } else { self.bytes(orders) };
-        self.inherited.sort_by_key(|(_, descriptor)| descriptor.as_raw_fd());
-        let pairs: Vec<u8> = self
-            .inherited
-            .iter()
-            .flat_map(|(slot, descriptor)| [*slot, descriptor.as_raw_fd() as u32])
-            .flat_map(u32::to_ne_bytes)
-            .collect();
+        let owned = self.inherited.iter().map(|(slot, descriptor)| (*slot, descriptor.as_raw_fd()));
+        let mut pairs: Vec<(u32, i32)> = owned.chain(self.preserved.iter().copied()).collect();
+        pairs.sort_by_key(|&(_, number)| number);
+        let inherited_count = pairs.len() as u32;
+        let pairs: Vec<u8> =
+            pairs.iter().flat_map(|&(slot, number)| [slot, number as u32]).flat_map(u32::to_ne_bytes).collect();
         let inherited_at = self.bytes(&pairs);
         self.align();
         let ops_at = ARENA + self.arena.len();
@@ -250,7 +269,7 @@ impl Builder {
             ops_at as u32,
             starts as u32,
             inherited_at,
-            self.inherited.len() as u32,
+            inherited_count,
             status.as_raw_fd() as u32,
             role,
             orders_at,
@@ -272,7 +291,8 @@ impl Builder {
         bytes.extend_from_slice(&self.arena);
         self.ops.iter().for_each(|op| write_op(op, &mut bytes));
         let inherited = self.inherited.into_iter().map(|(_, descriptor)| descriptor).collect();
-        let plan = Plan { bytes, sentences: self.sentences, hints: self.hints, inherited, starts };
+        let preserved = self.preserved.into_iter().map(|(_, number)| number).collect();
+        let plan = Plan { bytes, sentences: self.sentences, hints: self.hints, inherited, preserved, starts };
         plan.verified()?;
         Ok(plan)
     }
@@ -289,8 +309,8 @@ impl Plan {
     }
 
     /// The descriptors that must be open in the stage under the same numbers.
-    pub(crate) fn inherited(&self) -> &[OwnedFd] {
-        &self.inherited
+    pub(crate) fn inherited(&self) -> impl Iterator<Item = i32> {
+        self.inherited.iter().map(AsRawFd::as_raw_fd).chain(self.preserved.iter().copied())
     }
 
     /// What operation `index` does.
@@ -301,6 +321,11 @@ impl Plan {
     /// What to do when operation `index` fails with `errno`.
     pub(crate) fn remedy(&self, index: usize, errno: i32) -> Option<&'static str> {
         self.hints.iter().find(|hint| (hint.op, hint.errno) == (index, errno)).map(|hint| hint.remedy)
+    }
+
+    /// The errnos for which operation `index` has a remedy, and the remedies.
+    pub(crate) fn remedies(&self, index: usize) -> impl Iterator<Item = (i32, &'static str)> {
+        self.hints.iter().filter(move |hint| hint.op == index).map(|hint| (hint.errno, hint.remedy))
     }
 
     /// The number of operations of the start.

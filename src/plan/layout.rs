@@ -98,6 +98,8 @@ impl State {
     pub const FAULTED: u32 = 1;
     /// The payload is being executed or runs.
     pub const EXECUTING: u32 = 2;
+    /// It waits to be started, and no longer listens to its parent.
+    pub const PARKED: u32 = 3;
 }
 
 /// One-byte messages between stage and parent.

@@ -4,6 +4,8 @@ pub(crate) const AT_FDCWD: isize = -100;
 pub(crate) const AT_EMPTY_PATH: usize = 0x1000;
 pub(crate) const AT_RECURSIVE: usize = 0x8000;
 pub(crate) const AT_SYMLINK_NOFOLLOW: usize = 0x100;
+pub(crate) const AT_EACCESS: usize = 0x200;
+pub(crate) const X_OK: usize = 1;
 
 pub(crate) const O_CLOEXEC: usize = 0o2000000;
 pub(crate) const O_PATH: usize = 0o10000000;
@@ -54,6 +56,7 @@ pub(crate) const PR_CAPBSET_READ: usize = 23;
 pub(crate) const PR_CAPBSET_DROP: usize = 24;
 pub(crate) const PR_SET_NO_NEW_PRIVS: usize = 38;
 pub(crate) const PR_CAP_AMBIENT: usize = 47;
+pub(crate) const PR_CAP_AMBIENT_IS_SET: usize = 1;
 pub(crate) const PR_CAP_AMBIENT_RAISE: usize = 2;
 pub(crate) const PR_CAP_AMBIENT_CLEAR_ALL: usize = 4;
 pub(crate) const CAP_KILL: u32 = 5;
@@ -65,6 +68,9 @@ pub(crate) const POLLOUT: i16 = 4;
 pub(crate) const POLLHUP: i16 = 0x10;
 
 pub(crate) const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
+
+pub(crate) const IOPRIO_WHO_PROCESS: usize = 1;
+pub(crate) const PROC_SUPER_MAGIC: u32 = 0x9fa0;
 
 pub(crate) const P_ALL: usize = 0;
 pub(crate) const P_PID: usize = 1;
@@ -116,7 +122,6 @@ pub(crate) const S_IFLNK: u32 = 0o120000;
 pub(crate) const S_IFSOCK: u32 = 0o140000;
 pub(crate) const S_IFIFO: u32 = 0o010000;
 
-pub(crate) const PROC_SUPER_MAGIC: u32 = 0x9fa0;
 
 pub(crate) const SECCOMP_SET_MODE_FILTER: usize = 1;
 pub(crate) const PR_SET_SECCOMP: usize = 22;

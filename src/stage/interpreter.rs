@@ -4,7 +4,7 @@ use super::constant::*;
 use super::program::{EMPTY, Program};
 use super::call::call;
 use super::syscall::Errno;
-use super::{credentials, execute, files, init, keeper, mounts, parent, place, process};
+use super::{attributes, credentials, execute, files, init, keeper, mounts, parent, place, process};
 use crate::plan::layout::{Message, Role, State};
 use crate::plan::op::{Op, OpCode, Tolerate};
 use core::sync::atomic::Ordering;
@@ -49,11 +49,12 @@ fn drill(errno: u32) -> Result<(), Errno> {
     Err(errno as Errno)
 }
 
-/// Leaves word of the fault for the parent and ends.
+/// Leaves word of the fault for the parent, or for whoever started what had been parked, and ends.
 fn fault(program: &Program, errno: Errno) -> ! {
     let recorder = program.recorder();
     recorder.errno.store(errno, Ordering::Relaxed);
     recorder.state.store(State::FAULTED, Ordering::Release);
+    parent::tell_starter(program, errno);
     process::exit(127)
 }
 
@@ -83,6 +84,7 @@ fn step(program: &mut Program, op: &Op) -> Result<(), Errno> {
         | OpCode::CheckDevice
         | OpCode::Close
         | OpCode::Write
+        | OpCode::WriteBelow
         | OpCode::CheckFilesystem
         | OpCode::ChangeDirectory
         | OpCode::StandardStream
@@ -108,6 +110,7 @@ fn step(program: &mut Program, op: &Op) -> Result<(), Errno> {
         | OpCode::SetIds
         | OpCode::SetCapabilities
         | OpCode::RaiseAmbient
+        | OpCode::CheckCapabilities
         | OpCode::NoNewPrivileges
         | OpCode::LoadFilter => privilege_step(program, code, &op.arguments),
         _ => process_step(program, code, &op.arguments),
@@ -147,6 +150,7 @@ fn file_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Resul
         }
         OpCode::CheckDevice => return files::check_device(slot, c"".as_ptr().cast(), b, c),
         OpCode::Close => program.empty(a),
+        OpCode::WriteBelow => return attributes::write_below(slot, program.address(b), program.text(c)),
         OpCode::Write => return files::write(slot, program.text(b)),
         OpCode::CheckFilesystem => return files::check_filesystem(slot, b),
         OpCode::ChangeDirectory => return files::change_directory(slot),
@@ -202,7 +206,7 @@ fn mount_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Resu
 
 fn privilege_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Result<(), Errno> {
     let [a, b, c, d, e, f, _] = *arguments;
-    let wide = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+    let wide = credentials::wide;
     match code {
         OpCode::ResourceLimit => credentials::resource_limit(a, wide(b, c), wide(d, e)),
         OpCode::DropBounding => credentials::drop_bounding(wide(a, b)),
@@ -210,6 +214,7 @@ fn privilege_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> 
         OpCode::SetIds => credentials::set_ids(a, b),
         OpCode::SetCapabilities => credentials::set_capabilities(wide(a, b), wide(c, d), wide(e, f)),
         OpCode::RaiseAmbient => credentials::raise_ambient(wide(a, b)),
+        OpCode::CheckCapabilities => credentials::check_capabilities(program.words(a, b).ok_or(EPROTO)?),
         OpCode::NoNewPrivileges => credentials::no_new_privileges(),
         _ => credentials::load_filter(program, a, b, c),
     }
@@ -219,6 +224,14 @@ fn process_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Re
     let [a, b, c, ..] = *arguments;
     match code {
         OpCode::CloseOthers => process::close_others(program, false),
+        OpCode::CloseOnExec => process::close_on_exec(a),
+        OpCode::WriteOwn => attributes::write_own(program.address(a), program.text(b)),
+        OpCode::SetAffinity => attributes::set_affinity(program.address(a), b),
+        OpCode::SetScheduler => attributes::set_scheduler(program.address(a)),
+        OpCode::SetIoPriority => attributes::set_io_priority(a),
+        OpCode::SetPersonality => attributes::set_personality(a),
+        OpCode::SetMemoryPolicy => attributes::set_memory_policy(a, program.address(b), c),
+        OpCode::NewKeyring => credentials::new_keyring(program.text(a)),
         OpCode::ResetSignals => process::reset_signals(),
         OpCode::ResetAffinity => process::reset_affinity(),
         OpCode::DieWithParent => process::die_with_parent(program, a != 0),
@@ -229,16 +242,18 @@ fn process_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Re
         OpCode::LoopbackUp => loopback_up(),
         OpCode::Wait => parent::ask(program, Message::READY),
         OpCode::StayAsInit => init::stay_as_init(program),
+        OpCode::AwaitStart => parent::await_start(program, a, b),
+        OpCode::FindProgram => execute::find(program, a),
         OpCode::Execute => execute::execute(program, a, b, c),
         // SAFETY: numbers, and bytes that the verifier has proved to lie within the plan.
         _ => unsafe {
             match code {
                 OpCode::Umask => call!(UMASK, a),
                 OpCode::NewSession => call!(SETSID),
-                OpCode::NewKeyring => call!(KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, 0),
                 OpCode::JoinNamespace => call!(SETNS, program.slot(a), b),
                 OpCode::Unshare => call!(UNSHARE, a),
                 OpCode::SetHostname => call!(SETHOSTNAME, program.address(a), b),
+                OpCode::SetDomainname => call!(SETDOMAINNAME, program.address(a), b),
                 OpCode::ControllingTerminal => call!(IOCTL, program.slot(a), TIOCSCTTY, 0),
                 _ => Err(EPROTO),
             }

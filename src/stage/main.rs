@@ -19,6 +19,7 @@ mod value {
 
 #[path = "."]
 mod stage {
+    pub(crate) mod attributes;
     pub(crate) mod backoff;
     pub(crate) mod call;
     pub(crate) mod care;

@@ -44,6 +44,7 @@ mod table {
     pub(crate) const MOUNT: usize = 165;
     pub(crate) const UMOUNT2: usize = 166;
     pub(crate) const SETHOSTNAME: usize = 170;
+    pub(crate) const SETDOMAINNAME: usize = 171;
     pub(crate) const SCHED_SETAFFINITY: usize = 203;
     pub(crate) const CLOCK_GETTIME: usize = 228;
     pub(crate) const WAITID: usize = 247;
@@ -66,6 +67,13 @@ mod table {
     pub(crate) const PRLIMIT64: usize = 302;
     pub(crate) const SETNS: usize = 308;
     pub(crate) const RENAMEAT2: usize = 316;
+    pub(crate) const CAPGET: usize = 125;
+    pub(crate) const PERSONALITY: usize = 135;
+    pub(crate) const SET_MEMPOLICY: usize = 238;
+    pub(crate) const IOPRIO_SET: usize = 251;
+    pub(crate) const SCHED_SETATTR: usize = 314;
+    pub(crate) const LANDLOCK_ADD_RULE: usize = 445;
+    pub(crate) const LANDLOCK_RESTRICT_SELF: usize = 446;
     pub(crate) const SECCOMP: usize = 317;
     pub(crate) const EXECVEAT: usize = 322;
     pub(crate) const STATX: usize = 332;
@@ -79,6 +87,7 @@ mod table {
     pub(crate) const CLONE3: usize = 435;
     pub(crate) const CLOSE_RANGE: usize = 436;
     pub(crate) const OPENAT2: usize = 437;
+    pub(crate) const FACCESSAT2: usize = 439;
     pub(crate) const MOUNT_SETATTR: usize = 442;
     pub(crate) const SIGNALFD4: usize = 289;
     pub(crate) const PREAD64: usize = 17;
@@ -129,6 +138,7 @@ mod table {
     pub(crate) const MOUNT: usize = 40;
     pub(crate) const UMOUNT2: usize = 39;
     pub(crate) const SETHOSTNAME: usize = 161;
+    pub(crate) const SETDOMAINNAME: usize = 162;
     pub(crate) const SCHED_SETAFFINITY: usize = 122;
     pub(crate) const CLOCK_GETTIME: usize = 113;
     pub(crate) const WAITID: usize = 95;
@@ -151,6 +161,13 @@ mod table {
     pub(crate) const PRLIMIT64: usize = 261;
     pub(crate) const SETNS: usize = 268;
     pub(crate) const RENAMEAT2: usize = 276;
+    pub(crate) const CAPGET: usize = 90;
+    pub(crate) const PERSONALITY: usize = 92;
+    pub(crate) const SET_MEMPOLICY: usize = 237;
+    pub(crate) const IOPRIO_SET: usize = 30;
+    pub(crate) const SCHED_SETATTR: usize = 274;
+    pub(crate) const LANDLOCK_ADD_RULE: usize = 445;
+    pub(crate) const LANDLOCK_RESTRICT_SELF: usize = 446;
     pub(crate) const SECCOMP: usize = 277;
     pub(crate) const EXECVEAT: usize = 281;
     pub(crate) const STATX: usize = 291;
@@ -164,6 +181,7 @@ mod table {
     pub(crate) const CLONE3: usize = 435;
     pub(crate) const CLOSE_RANGE: usize = 436;
     pub(crate) const OPENAT2: usize = 437;
+    pub(crate) const FACCESSAT2: usize = 439;
     pub(crate) const MOUNT_SETATTR: usize = 442;
     pub(crate) const SIGNALFD4: usize = 74;
     pub(crate) const PREAD64: usize = 67;

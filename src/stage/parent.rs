@@ -6,7 +6,7 @@ use super::process;
 use super::program::Program;
 use super::call::call;
 use super::syscall::Errno;
-use crate::plan::layout::Message;
+use crate::plan::layout::{Message, State};
 use core::sync::atomic::Ordering;
 
 #[repr(C)]
@@ -96,6 +96,36 @@ pub(crate) fn ask(program: &Program, message: u8) -> Result<(), Errno> {
     let socket = program.header().status as i32;
     send(socket, message, None)?;
     wait_to_go_on(socket)
+}
+
+/// Lets go of the parent and waits for whoever writes a byte into the fifo `start`. This process holds both ends of it, so
+/// that it waits although nobody else has opened it.
+pub(crate) fn await_start(program: &mut Program, start: u32, outcome: u32) -> Result<(), Errno> {
+    program.recorder().state.store(State::PARKED, Ordering::Release);
+    close(program.header().status as i32);
+    let (start, mut word) = (program.slot(start), 0u8);
+    loop {
+        // SAFETY: one live byte.
+        match unsafe { call!(READ, start, &raw mut word, 1) } {
+            Ok(_) => break,
+            Err(EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    close(start);
+    program.outcome = program.slot(outcome);
+    Ok(())
+}
+
+/// Writes down for whoever started this parked process which operation failed, with which errno, in which part of it.
+pub(crate) fn tell_starter(program: &Program, errno: Errno) {
+    if program.outcome == super::program::EMPTY {
+        return;
+    }
+    let recorder = program.recorder();
+    let words = [recorder.op.load(Ordering::Relaxed), errno as u32, recorder.part.load(Ordering::Relaxed)];
+    // SAFETY: a live array and its size. Where the starter is gone nobody asks.
+    let _ = unsafe { call!(WRITE, program.outcome, words.as_ptr(), size_of_val(&words)) };
 }
 
 /// Gets the id maps of this process written. The files of a process that is not dumpable, as the child of a keeper is,

@@ -64,10 +64,11 @@ fn close_between(from: i32, kept: i32) -> Result<i32, Errno> {
     Ok(kept + 1)
 }
 
-/// Marks everything above the standard streams to be closed by the exec.
-pub(crate) fn close_on_exec() -> Result<(), Errno> {
+/// Marks everything from descriptor `first` on to be closed by the exec; what the stage opens later is so from the
+/// begin.
+pub(crate) fn close_on_exec(first: u32) -> Result<(), Errno> {
     // SAFETY: plain numbers.
-    unsafe { call!(CLOSE_RANGE, 3, u32::MAX, CLOSE_RANGE_CLOEXEC) }.map(drop)
+    unsafe { call!(CLOSE_RANGE, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }.map(drop)
 }
 
 /// Default action for every signal, none blocked: what the host ignores the payload must not.
