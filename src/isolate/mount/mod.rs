@@ -6,6 +6,8 @@ mod entry;
 mod masks;
 mod options;
 mod propagation;
+#[cfg(test)]
+mod tests;
 
 use super::hooks::HookPoint;
 use super::root::lower_pivot;
