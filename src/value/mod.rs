@@ -7,6 +7,7 @@ mod identifier;
 mod platform;
 mod port;
 mod reference;
+mod signal;
 mod time;
 mod user;
 
@@ -17,5 +18,6 @@ pub use identifier::{ContainerId, EnvVar, Name};
 pub use platform::Platform;
 pub use port::{Port, Protocol};
 pub use reference::Reference;
+pub use signal::parse_signal;
 pub use time::{Timestamp, parse_duration};
 pub use user::{IdOrName, User};
