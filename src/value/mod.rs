@@ -1,5 +1,6 @@
 //! Small types that cannot hold a wrong thing: what parses is valid, everywhere after.
 
+mod account;
 mod amount;
 pub(crate) mod civil;
 mod digest;
@@ -11,6 +12,7 @@ mod signal;
 mod time;
 mod user;
 
+pub(crate) use account::{GroupEntry, UserEntry};
 pub use amount::{Cpus, Memory};
 pub use digest::Digest;
 pub(crate) use digest::Hasher;
