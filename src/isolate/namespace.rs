@@ -277,3 +277,105 @@ fn is_own(namespace: &OwnedFd, file: &str) -> Result<bool> {
     let other = nix::sys::stat::fstat(namespace).during(|| "look at a namespace")?;
     Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read(linux: Value) -> Result<Namespaces> {
+        let spec = json!({"ociVersion": "1.0.2", "root": {"path": "r"}, "hostname": "box", "linux": linux});
+        Namespaces::from_runtime_spec(&serde_json::from_value(spec).unwrap())
+    }
+
+    fn listing(linux: Value) -> (u64, String) {
+        let spec = json!({"ociVersion": "1.0.2", "root": {"path": "r"}, "hostname": "box", "linux": linux});
+        let spec: Spec = serde_json::from_value(spec).unwrap();
+        let namespaces = Namespaces::from_runtime_spec(&spec).unwrap();
+        let mut plan = Builder::new();
+        super::super::lower_fence(&mut plan);
+        let offsets = namespaces.lower_early(&mut plan);
+        let flags = namespaces.lower(&mut plan, &spec, offsets);
+        let command = super::super::CommandLine { arguments: vec![b"x".to_vec()], environment: vec![], preserved: 0 };
+        super::super::lower_exec(&mut plan, &command);
+        let plan = plan.finish(crate::launch::Channel::new().unwrap().child()).unwrap();
+        (flags, plan.verified().unwrap().to_string())
+    }
+
+    #[test]
+    fn new_namespaces_begin_with_the_clone() {
+        let (flags, text) = listing(json!({"namespaces": [{"type": "uts"}, {"type": "pid"}, {"type": "network"}]}));
+        assert_eq!(flags, (libc::CLONE_NEWUTS | libc::CLONE_NEWPID | libc::CLONE_NEWNET) as u64);
+        assert!(text.contains("set-hostname") && text.contains("loopback-up"));
+        assert!(!text.contains("unshare") && !text.contains("go-on-in-child"));
+    }
+
+    #[test]
+    fn a_new_user_namespace_owns_the_others_and_comes_after_what_is_joined() {
+        let (flags, text) = listing(json!({
+            "namespaces": [{"type": "user"}, {"type": "uts"}, {"type": "pid"}, {"type": "network", "path": "/proc/self/ns/net"}],
+            "uidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}],
+            "gidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}],
+        }));
+        assert_eq!(flags, 0);
+        let order = [
+            "join-namespace",
+            "unshare 0x10000000",
+            "ask-for-id-maps",
+            "become-root",
+            "unshare 0x24000000",
+            "go-on-in-child",
+            "set-hostname",
+        ];
+        let places: Vec<usize> =
+            order.iter().map(|line| text.find(line).unwrap_or_else(|| panic!("{line}: {text}"))).collect();
+        assert!(places.is_sorted(), "{text}");
+        assert!(!text.contains("loopback-up"), "a joined network is not ours to change");
+    }
+
+    #[test]
+    fn the_first_process_of_a_pid_namespace_is_its_init_with_a_time_namespace_too() {
+        let (flags, text) = listing(json!({
+            "namespaces": [{"type": "uts"}, {"type": "pid"}, {"type": "time"}],
+            "timeOffsets": {"boottime": {"secs": 86400, "nanosecs": 5}},
+        }));
+        assert_eq!(flags, libc::CLONE_NEWUTS as u64);
+        let order = ["open-host", "unshare 0x20000080", "\"boottime 86400 5\\n\"", "go-on-in-child"];
+        let places: Vec<usize> =
+            order.iter().map(|line| text.find(line).unwrap_or_else(|| panic!("{line}: {text}"))).collect();
+        assert!(places.is_sorted(), "{text}");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_its_field() {
+        let uts = json!({"type": "uts"});
+        let map = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+        for (linux, error) in [
+            (json!({"namespaces": [uts, uts]}), "linux.namespaces[1]: a second uts"),
+            (
+                json!({"namespaces": [uts, {"type": "network", "path": "/dev/null"}]}),
+                "linux.namespaces[1].path: /dev/null is no namespace",
+            ),
+            (
+                json!({"namespaces": [uts, {"type": "network", "path": "/proc/self/ns/ipc"}]}),
+                "but no network namespace",
+            ),
+            (
+                json!({"namespaces": [uts, {"type": "pid", "path": "/nowhere"}]}),
+                "linux.namespaces[1].path: open the pid namespace /nowhere",
+            ),
+            (json!({"namespaces": [uts, {"type": "user"}]}), "linux.uidMappings is empty"),
+            (json!({"namespaces": [uts, {"type": "user"}], "uidMappings": map}), "linux.gidMappings is empty"),
+            (json!({"namespaces": [uts], "uidMappings": map, "gidMappings": map}), "without a user namespace"),
+            (json!({"namespaces": [uts], "timeOffsets": {"monotonic": {"secs": 1}}}), "without a new time namespace"),
+            (
+                json!({"namespaces": [uts, {"type": "time"}], "timeOffsets": {"realtime": {"secs": 1}}}),
+                "neither monotonic nor boottime",
+            ),
+            (json!({"namespaces": []}), "hostname is given without a UTS namespace"),
+        ] {
+            let found = read(linux.clone()).expect_err(&linux.to_string()).to_string();
+            assert!(found.contains(error), "{linux}: {found}");
+        }
+    }
+}

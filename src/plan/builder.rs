@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use std::borrow::Cow;
 use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 /// A register of the plan that holds a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,30 +22,53 @@ pub(crate) struct Sentence {
     /// "mount proc on "
     verb: Cow<'static, str>,
     /// "/proc"
-    object: &'static str,
+    object: Object,
+}
+
+/// What several operations may work on.
+#[derive(Debug, Clone)]
+enum Object {
+    Known(&'static str),
+    Shared(Arc<str>),
 }
 
 impl From<&'static str> for Sentence {
     fn from(text: &'static str) -> Sentence {
-        Sentence { verb: Cow::Borrowed(text), object: "" }
+        Sentence { verb: Cow::Borrowed(text), object: Object::Known("") }
     }
 }
 
 impl From<String> for Sentence {
     fn from(text: String) -> Sentence {
-        Sentence { verb: Cow::Owned(text), object: "" }
+        Sentence { verb: Cow::Owned(text), object: Object::Known("") }
     }
 }
 
 impl From<(&'static str, &'static str)> for Sentence {
     fn from((verb, object): (&'static str, &'static str)) -> Sentence {
-        Sentence { verb: Cow::Borrowed(verb), object }
+        Sentence { verb: Cow::Borrowed(verb), object: Object::Known(object) }
+    }
+}
+
+impl From<(&'static str, &Arc<str>)> for Sentence {
+    fn from((verb, object): (&'static str, &Arc<str>)) -> Sentence {
+        Sentence { verb: Cow::Borrowed(verb), object: Object::Shared(object.clone()) }
+    }
+}
+
+impl From<(String, &Arc<str>)> for Sentence {
+    fn from((verb, object): (String, &Arc<str>)) -> Sentence {
+        Sentence { verb: Cow::Owned(verb), object: Object::Shared(object.clone()) }
     }
 }
 
 impl fmt::Display for Sentence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.verb, self.object)
+        let object = match &self.object {
+            Object::Known(text) => text,
+            Object::Shared(text) => &**text,
+        };
+        write!(f, "{}{object}", self.verb)
     }
 }
 
@@ -64,6 +88,8 @@ pub(crate) struct Builder {
     hints: Vec<Hint>,
     arena: Vec<u8>,
     slots: u32,
+    /// Slots that are empty again.
+    free: Vec<Slot>,
     inherited: Vec<(u32, OwnedFd)>,
     preserved: Vec<(u32, i32)>,
     /// Where the second range begins.
@@ -94,6 +120,7 @@ impl Builder {
             hints: Vec::with_capacity(64),
             arena: Vec::with_capacity(8192),
             slots: 0,
+            free: Vec::new(),
             inherited: Vec::new(),
             preserved: Vec::new(),
             enter: None,
@@ -104,6 +131,7 @@ impl Builder {
     /// start. It begins again with the first phase, and with the slots that the parent fills.
     pub(crate) fn begin_enter(&mut self) {
         self.enter = Some(self.ops.len());
+        self.free.clear();
         self.phase = Phase::Fence;
     }
 
@@ -119,13 +147,24 @@ impl Builder {
 
     /// A slot that is not filled yet.
     pub(crate) fn slot(&mut self) -> Slot {
+        if let Some(slot) = self.free.pop() {
+            return slot;
+        }
         self.slots += 1;
         Slot(self.slots - 1)
     }
 
+    /// Closes a slot, which is then free for something else: a plan has a limited number, and so has a process.
+    pub(crate) fn release(&mut self, slot: Slot) {
+        self.push(OpCode::Close, &[slot.into()], "close a descriptor");
+        self.free.push(slot);
+    }
+
     /// A slot filled with a descriptor of the parent, which the plan keeps open.
     pub(crate) fn inherit(&mut self, descriptor: OwnedFd) -> Slot {
-        let slot = self.slot();
+        // Not one that was used before: it is filled from the start.
+        let slot = Slot(self.slots);
+        self.slots += 1;
         self.inherited.push((slot.0, descriptor));
         slot
     }

@@ -37,6 +37,37 @@ impl Tolerate {
     pub const UNKNOWN: u8 = 8;
 }
 
+/// How a mount comes to its place in the root: bits of an argument of [`OpCode::AttachAt`].
+pub struct Landing;
+
+impl Landing {
+    /// No link on the way, and a directory at the end: what is mounted at a path must be found at that path
+    /// (CVE-2019-19921).
+    pub const STRAIGHT: u32 = 1;
+    /// The place may be a file of a /proc.
+    pub const ON_PROC: u32 = 2;
+    /// The content of the directory there is copied into the mount first.
+    pub const COPY_UP: u32 = 4;
+    /// A link at the end is itself the place.
+    pub const OVER_LINK: u32 = 8;
+    /// A link at the end is an error.
+    pub const NO_LINK: u32 = 16;
+    /// The mount takes on the mode of a directory that was there before.
+    pub const TAKE_MODE: u32 = 32;
+}
+
+/// Where a path is that is masked or made read-only: an argument of [`OpCode::Mask`] and [`OpCode::MakeReadOnly`].
+pub struct Reach;
+
+impl Reach {
+    /// On the file system of the slot, past no link.
+    pub const STRAIGHT: u32 = 0;
+    /// The same, and nobody else can change a path of that file system.
+    pub const OWN: u32 = 1;
+    /// In the root of the slot, links followed within it.
+    pub const IN_ROOT: u32 = 2;
+}
+
 macro_rules! op_codes {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// What an operation does.
@@ -105,6 +136,17 @@ op_codes! {
     MakeDirectory,
     /// Makes a symbolic link named 1 in directory slot 0 to target 2.
     MakeLink,
+    /// Makes a symbolic link named 1 in directory slot 0 to target 2, in the place of what else has the name.
+    PlaceLink,
+    /// Makes the device or fifo path 1 below slot 0, mode 2, device number 3, owner 4 and group 5; one that is there
+    /// already must be the same.
+    MakeDevice,
+    /// Fails unless slot 0 is a device of type 1 and number 2.
+    CheckDevice,
+    /// Closes slot 0, which is empty afterwards.
+    Close,
+    /// Copies the mount at the host's path 0, flags 1 of open_tree(2), into slot 2.
+    CloneHost,
     /// Copies the mount at slot 0 (argument 1: with everything below it) into slot 2.
     CloneMount,
     /// Begins a file system of type 0 into slot 1.
@@ -121,14 +163,16 @@ op_codes! {
     Attach,
     /// Attaches the mount slot 0 on the path 2 in directory slot 1, which is the engine's own.
     AttachBelow,
+    /// Attaches the mount slot 0 at path 2 in root slot 1, made where missing; argument 3: bits of [`Landing`].
+    AttachAt,
     /// Changes mount slot 0: recursive 1, attributes to set 2 and to clear 3, propagation 4.
     MountAttributes,
     /// Hides path 1 below slot 0 with the empty file or directory kept in slot 2; passes over what is missing. Argument
-    /// 3: slot 0 is a file system of the engine's own, in which nobody else can change a path.
+    /// 3: one of [`Reach`].
     Mask,
     /// Makes a file named 1 in directory slot 0 and binds the file of that name in directory slot 2 over it.
     BindFile,
-    /// Makes path 1 below slot 0 read-only; passes over what is missing. Argument 2: as for masks.
+    /// Makes path 1 below slot 0 read-only; passes over what is missing. Argument 2: one of [`Reach`].
     MakeReadOnly,
     /// Fails unless slot 0 is on a file system of type 1 (statfs magic).
     CheckFilesystem,

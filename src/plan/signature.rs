@@ -12,6 +12,8 @@ pub(crate) enum Argument {
     Number(Radix),
     /// A slot that an earlier operation or the parent has filled.
     Input,
+    /// A filled slot that is empty afterwards.
+    Last,
     /// A slot to fill.
     Output,
     /// The offset of a NUL-terminated text in the plan.
@@ -52,7 +54,7 @@ const HEXADECIMAL: Argument = Argument::Number(Radix::Hexadecimal);
 
 /// The shape of `code`.
 pub(crate) fn signature(code: OpCode) -> Signature {
-    use Argument::{Bytes, Count, Filter, Input, Output, Text, Texts, Words};
+    use Argument::{Bytes, Count, Filter, Input, Last, Output, Text, Texts, Words};
     use OpCode::*;
     use Phase::*;
     let (name, phases, arguments): (_, _, &'static [Argument]) = match code {
@@ -80,6 +82,11 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         MakeNode => ("make-node", (Mount, Mount), &[Input, Text, OCTAL, HEXADECIMAL]),
         MakeDirectory => ("make-directory", (Mount, Mount), &[Input, Text, OCTAL]),
         MakeLink => ("make-link", (Mount, Mount), &[Input, Text, Text]),
+        PlaceLink => ("place-link", (Mount, Mount), &[Input, Text, Text]),
+        MakeDevice => ("make-device", (Mount, Mount), &[Input, Text, OCTAL, HEXADECIMAL, DECIMAL, DECIMAL]),
+        CheckDevice => ("check-device", (Mount, Mount), &[Input, OCTAL, HEXADECIMAL]),
+        Close => ("close", (Enter, Seal), &[Last]),
+        CloneHost => ("clone-host", (Enter, Mount), &[Text, HEXADECIMAL, Output]),
         CloneMount => ("clone-mount", (Mount, Mount), &[Input, DECIMAL, Output]),
         OpenFilesystem => ("open-filesystem", (Mount, Mount), &[Text, Output]),
         FilesystemOption => ("filesystem-option", (Mount, Mount), &[Input, Text, Text]),
@@ -88,6 +95,7 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         MountByPath => ("mount-by-path", (Mount, Mount), &[Text, Text, HEXADECIMAL, Text, Output]),
         Attach => ("attach", (Mount, Mount), &[Input, Input]),
         AttachBelow => ("attach-below", (Mount, Mount), &[Input, Input, Text]),
+        AttachAt => ("attach-at", (Mount, Mount), &[Input, Input, Text, HEXADECIMAL]),
         MountAttributes => {
             ("mount-attributes", (Enter, Seal), &[Input, DECIMAL, HEXADECIMAL, HEXADECIMAL, HEXADECIMAL])
         }

@@ -1,6 +1,6 @@
 //! Reads `config.json`.
 
-use crate::error::During;
+use crate::error::{Context, During};
 use crate::{Error, ErrorKind, Result};
 use oci_spec::runtime::Spec;
 use std::fs::File;
@@ -33,10 +33,26 @@ impl Config {
         if bytes.len() as u64 > BUDGET {
             return Err(Error::new(ErrorKind::LimitExceeded, format!("{shown} is longer than {BUDGET} bytes")));
         }
-        let spec: Spec =
-            serde_json::from_slice(&bytes).map_err(|error| Error::invalid(format!("{shown}")).source_error(error))?;
+        Config::parse(bytes).context(|| shown.to_string())
+    }
+
+    /// Reads a configuration. Unknown fields are passed over, as the specification wants ("Extensibility").
+    pub(super) fn parse(bytes: Vec<u8>) -> Result<Config> {
+        let spec: Spec = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::invalid("it is no configuration of a container").source_error(error))?;
         check(&spec)?;
         Ok(Config { bytes, spec })
+    }
+}
+
+/// The fuzz target: what is accepted has what a start relies on.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(data: &[u8]) {
+    let Ok(Config { spec, .. }) = Config::parse(data.to_vec()) else { return };
+    assert!(spec.root().is_some() && spec.linux().is_some());
+    if let Some(process) = spec.process() {
+        assert!(process.cwd().is_absolute());
+        assert!(process.args().iter().flatten().chain(process.env().iter().flatten()).all(|text| !text.contains('\0')));
     }
 }
 
@@ -82,4 +98,53 @@ pub(super) fn check_process(process: &oci_spec::runtime::Process) -> Result<()> 
         return Err(Error::invalid(format!("process.cwd {cwd:?} is not an absolute path")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn parse(change: impl FnOnce(&mut Value)) -> Result<Config> {
+        let mut config = json!({
+            "ociVersion": "1.0.2",
+            "process": {"user": {"uid": 0, "gid": 0}, "args": ["true"], "env": ["A=b", "EMPTY="], "cwd": "/"},
+            "root": {"path": "rootfs"},
+            "linux": {},
+            "somethingElse": {"a": 1},
+        });
+        change(&mut config);
+        Config::parse(serde_json::to_vec(&config).unwrap())
+    }
+
+    #[test]
+    fn an_ordinary_configuration_is_read() {
+        assert_eq!(parse(|_| {}).unwrap().spec.version(), "1.0.2");
+        assert!(parse(|config| config["ociVersion"] = json!("1.3.0-dev+x")).is_ok());
+        assert!(parse(|config| drop(config.as_object_mut().unwrap().remove("process"))).is_ok());
+    }
+
+    #[test]
+    fn what_no_start_could_use_is_refused_with_its_field() {
+        for (pointer, value, error) in [
+            ("/ociVersion", json!("x"), "ociVersion \"x\""),
+            ("/ociVersion", json!("2.0.0"), "ociVersion 2.0.0"),
+            ("/root", Value::Null, "root is missing"),
+            ("/linux", Value::Null, "linux is missing"),
+            ("/process/args", json!([]), "process.args is empty"),
+            ("/process/args", json!([""]), "process.args is empty"),
+            ("/process/args", json!(["a\0b"]), "process.args holds a NUL byte"),
+            ("/process/env", json!(["a\0=b"]), "process.env holds a NUL byte"),
+            ("/process/env", json!(["novalue"]), "process.env: \"novalue\""),
+            ("/process/env", json!(["=x"]), "process.env: \"=x\""),
+            ("/process/cwd", json!("tmp"), "process.cwd"),
+            ("/process/user/uid", json!(4_294_967_296u64), "no configuration"),
+            ("/process/user/uid", json!(-1), "no configuration"),
+        ] {
+            let found = parse(|config| *config.pointer_mut(pointer).unwrap() = value.clone());
+            let found = found.expect_err(pointer).to_string();
+            assert!(found.contains(error), "{pointer} {value}: {found}");
+        }
+        assert!(Config::parse(b"{\"ociVersion\": ".to_vec()).is_err());
+    }
 }

@@ -28,6 +28,9 @@ pub use container::Container;
 pub use create::{Create, Running};
 pub use state::{State, Status};
 
+#[cfg(fuzzing)]
+pub(crate) use config::fuzz as fuzz_config;
+
 use crate::error::During;
 use crate::{Error, ErrorKind, Result};
 use record::Home;

@@ -10,7 +10,8 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// What is known of a container between the processes that look after it.
@@ -163,7 +164,16 @@ impl Home {
     /// Writes a file in one step. It need not outlast the machine's power: nothing of the container does.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let (aside, path) = (self.path(&format!(".{name}")), self.path(name));
-        fs::write(&aside, bytes).and_then(|()| fs::rename(&aside, &path)).during(|| format!("write {}", path.display()))
+        // The environment of a container is nobody else's business.
+        File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&aside)
+            .and_then(|mut file| file.write_all(bytes))
+            .and_then(|()| fs::rename(&aside, &path))
+            .during(|| format!("write {}", path.display()))
     }
 
     pub(super) fn write_record(&self, record: &Record) -> Result<()> {

@@ -109,11 +109,16 @@ pub(crate) const FSCONFIG_CMD_CREATE: usize = 6;
 pub(crate) const MOUNT_ATTR_RDONLY: u64 = 1;
 pub(crate) const MNT_DETACH: usize = 2;
 
-pub(crate) const STATX_TYPE: usize = 1;
+pub(crate) const STATX_BASIC: usize = 0x7ff;
 pub(crate) const STATX_MNT_ID: usize = 0x1000;
 pub(crate) const S_IFMT: u32 = 0o170000;
 pub(crate) const S_IFDIR: u32 = 0o040000;
 pub(crate) const S_IFREG: u32 = 0o100000;
+pub(crate) const S_IFLNK: u32 = 0o120000;
+pub(crate) const S_IFSOCK: u32 = 0o140000;
+pub(crate) const S_IFIFO: u32 = 0o010000;
+
+pub(crate) const PROC_SUPER_MAGIC: u32 = 0x9fa0;
 
 pub(crate) const SECCOMP_SET_MODE_FILTER: usize = 1;
 pub(crate) const PR_SET_SECCOMP: usize = 22;
@@ -126,6 +131,7 @@ pub(crate) const ECHILD: i32 = 10;
 pub(crate) const EAGAIN: i32 = 11;
 pub(crate) const EACCES: i32 = 13;
 pub(crate) const EEXIST: i32 = 17;
+pub(crate) const EXDEV: i32 = 18;
 pub(crate) const ENODEV: i32 = 19;
 pub(crate) const ENOTDIR: i32 = 20;
 pub(crate) const EINVAL: i32 = 22;

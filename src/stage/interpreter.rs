@@ -4,7 +4,7 @@ use super::constant::*;
 use super::program::{EMPTY, Program};
 use super::call::call;
 use super::syscall::Errno;
-use super::{credentials, execute, files, init, keeper, mounts, parent, process};
+use super::{credentials, execute, files, init, keeper, mounts, parent, place, process};
 use crate::plan::layout::{Message, Role, State};
 use crate::plan::op::{Op, OpCode, Tolerate};
 use core::sync::atomic::Ordering;
@@ -79,12 +79,17 @@ fn step(program: &mut Program, op: &Op) -> Result<(), Errno> {
         | OpCode::MakeNode
         | OpCode::MakeDirectory
         | OpCode::MakeLink
+        | OpCode::PlaceLink
+        | OpCode::MakeDevice
+        | OpCode::CheckDevice
+        | OpCode::Close
         | OpCode::Write
         | OpCode::CheckFilesystem
         | OpCode::ChangeDirectory
         | OpCode::StandardStream
         | OpCode::WorkingDirectory => file_step(program, code, &op.arguments),
-        OpCode::CloneMount
+        OpCode::CloneHost
+        | OpCode::CloneMount
         | OpCode::OpenFilesystem
         | OpCode::FilesystemOption
         | OpCode::FilesystemFlag
@@ -92,6 +97,7 @@ fn step(program: &mut Program, op: &Op) -> Result<(), Errno> {
         | OpCode::MountByPath
         | OpCode::Attach
         | OpCode::AttachBelow
+        | OpCode::AttachAt
         | OpCode::MountAttributes
         | OpCode::Mask
         | OpCode::BindFile
@@ -110,7 +116,7 @@ fn step(program: &mut Program, op: &Op) -> Result<(), Errno> {
 }
 
 fn file_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Result<(), Errno> {
-    let [a, b, c, d, ..] = *arguments;
+    let [a, b, c, d, e, f, _] = *arguments;
     let slot = program.slot(a);
     if slot == EMPTY && !matches!(code, OpCode::OpenHost | OpCode::WorkingDirectory) {
         return Ok(());
@@ -125,16 +131,23 @@ fn file_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Resul
             program.fill(d, opened);
         }
         OpCode::MakeDirectories => {
-            let opened = files::make_directories(slot, program.text(b), c)?;
+            let opened = place::make_directories(slot, program.text(b), c)?;
             program.fill(d, opened);
         }
         OpCode::MakeFile => {
-            let opened = files::make_file(slot, program.text(b), c)?;
+            let opened = place::make_file(slot, program.text(b), c)?;
             program.fill(d, opened);
         }
         OpCode::MakeNode => return files::make_node(slot, program.address(b), c, d),
         OpCode::MakeDirectory => return files::make_directory(slot, program.address(b), c),
         OpCode::MakeLink => return files::make_link(slot, program.address(b), program.address(c)),
+        OpCode::PlaceLink => return files::place_link(slot, program.address(b), program.address(c)),
+        OpCode::MakeDevice => {
+            let node = files::Node { mode: c, device: d, owner: (e, f) };
+            return place::make_device(slot, program.text(b), &node);
+        }
+        OpCode::CheckDevice => return files::check_device(slot, c"".as_ptr().cast(), b, c),
+        OpCode::Close => program.empty(a),
         OpCode::Write => return files::write(slot, program.text(b)),
         OpCode::CheckFilesystem => return files::check_filesystem(slot, b),
         OpCode::ChangeDirectory => return files::change_directory(slot),
@@ -147,10 +160,14 @@ fn file_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Resul
 fn mount_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Result<(), Errno> {
     let [a, b, c, d, e, ..] = *arguments;
     let slot = program.slot(a);
-    if slot == EMPTY && !matches!(code, OpCode::OpenFilesystem | OpCode::MountByPath) {
+    if slot == EMPTY && !matches!(code, OpCode::CloneHost | OpCode::OpenFilesystem | OpCode::MountByPath) {
         return Ok(());
     }
     match code {
+        OpCode::CloneHost => {
+            let mount = mounts::clone_host(program.address(a), b)?;
+            program.fill(c, mount);
+        }
         OpCode::CloneMount => {
             let mount = mounts::clone_mount(slot, b != 0)?;
             program.fill(c, mount);
@@ -174,10 +191,11 @@ fn mount_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Resu
         OpCode::Attach if program.slot(b) == EMPTY => {}
         OpCode::Attach => return mounts::attach(slot, program.slot(b)),
         OpCode::AttachBelow => return mounts::attach_below(slot, program.slot(b), program.address(c)),
+        OpCode::AttachAt => return mounts::attach_at(program, slot, program.slot(b), program.text(c), d),
         OpCode::MountAttributes => return mounts::set_attributes(slot, b != 0, c, d, e),
-        OpCode::Mask => return mounts::mask(program, slot, program.address(b), program.slot(c), d != 0),
+        OpCode::Mask => return mounts::mask(program, slot, program.address(b), program.slot(c), d),
         OpCode::BindFile => return mounts::bind_file(program, slot, program.address(b), program.slot(c)),
-        OpCode::MakeReadOnly => return mounts::make_read_only(program, slot, program.address(b), c != 0),
+        OpCode::MakeReadOnly => return mounts::make_read_only(program, slot, program.address(b), c),
         _ => return mounts::pivot_root(program, slot),
     }
     Ok(())

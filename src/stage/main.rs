@@ -26,6 +26,7 @@ mod stage {
     pub(crate) mod clock;
     pub(crate) mod command;
     pub(crate) mod constant;
+    pub(crate) mod copy;
     pub(crate) mod credentials;
     pub(crate) mod execute;
     pub(crate) mod files;
@@ -40,6 +41,7 @@ mod stage {
     pub(crate) mod notify;
     pub(crate) mod number;
     pub(crate) mod parent;
+    pub(crate) mod place;
     pub(crate) mod probe;
     pub(crate) mod process;
     pub(crate) mod program;

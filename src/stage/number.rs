@@ -54,6 +54,11 @@ mod table {
     pub(crate) const FCHOWNAT: usize = 260;
     pub(crate) const UNLINKAT: usize = 263;
     pub(crate) const SYMLINKAT: usize = 266;
+    pub(crate) const FSPICK: usize = 433;
+    pub(crate) const CHROOT: usize = 161;
+    pub(crate) const READLINKAT: usize = 267;
+    pub(crate) const GETDENTS64: usize = 217;
+    pub(crate) const SENDFILE: usize = 40;
     pub(crate) const FCHMODAT: usize = 268;
     pub(crate) const PPOLL: usize = 271;
     pub(crate) const UNSHARE: usize = 272;
@@ -136,6 +141,11 @@ mod table {
     pub(crate) const FCHOWNAT: usize = 54;
     pub(crate) const UNLINKAT: usize = 35;
     pub(crate) const SYMLINKAT: usize = 36;
+    pub(crate) const FSPICK: usize = 433;
+    pub(crate) const CHROOT: usize = 51;
+    pub(crate) const READLINKAT: usize = 78;
+    pub(crate) const GETDENTS64: usize = 61;
+    pub(crate) const SENDFILE: usize = 71;
     pub(crate) const FCHMODAT: usize = 53;
     pub(crate) const PPOLL: usize = 73;
     pub(crate) const UNSHARE: usize = 97;

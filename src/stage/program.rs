@@ -157,6 +157,15 @@ impl Program {
         }
     }
 
+    /// Closes what `slot` holds.
+    pub(crate) fn empty(&mut self, slot: u32) {
+        if let Some(place) = self.slots.get_mut(slot as usize)
+            && *place != EMPTY
+        {
+            super::files::close(core::mem::replace(place, EMPTY));
+        }
+    }
+
     /// Notes that operation `index` runs.
     pub(crate) fn record(&self, index: usize) {
         self.recorder().op.store(index as u32, Ordering::Relaxed);
