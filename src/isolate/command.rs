@@ -14,8 +14,6 @@ pub(crate) struct CommandLine {
     pub(crate) arguments: Vec<Vec<u8>>,
     /// `NAME=value`.
     pub(crate) environment: Vec<Vec<u8>>,
-    /// How many descriptors above the standard streams the program gets: 3 and up.
-    pub(crate) preserved: u32,
 }
 
 /// Fails where the program cannot be executed by the user that the process has become: earlier than the exec itself.
@@ -32,10 +30,7 @@ pub(crate) fn lower_exec(plan: &mut Builder, command: &CommandLine) {
     let environment = plan.texts(&command.environment);
     let candidates = plan.texts(command.candidates());
     let sentence = format!("execute {}", command.shown());
-    hints(
-        plan.push(OpCode::Execute, &[arguments, environment, candidates, command.preserved], sentence),
-        command.has_slash(),
-    );
+    hints(plan.push(OpCode::Execute, &[arguments, environment, candidates], sentence), command.has_slash());
 }
 
 fn hints(plan: &mut Builder, slash: bool) {

@@ -296,7 +296,7 @@ mod tests {
         super::super::lower_fence(&mut plan);
         let offsets = namespaces.lower_early(&mut plan);
         let flags = namespaces.lower(&mut plan, &spec, offsets);
-        let command = super::super::CommandLine { arguments: vec![b"x".to_vec()], environment: vec![], preserved: 0 };
+        let command = super::super::CommandLine { arguments: vec![b"x".to_vec()], environment: vec![] };
         super::super::lower_exec(&mut plan, &command);
         let plan = plan.finish(crate::launch::Channel::new().unwrap().child()).unwrap();
         (flags, plan.verified().unwrap().to_string())

@@ -1,5 +1,6 @@
 //! Writes plans: an operation and the sentence for its failure are pushed together, so that none can lack one.
 
+use super::calls::{EXECUTE, SystemCall, calls};
 use super::layout::{Header, MAGIC, NO_DRILL, PLAN_BUDGET, Role};
 use super::op::{NO_SLOT, Op, OpCode, SLOTS, Tolerate};
 use super::phase::Phase;
@@ -135,11 +136,6 @@ impl Builder {
         self.phase = Phase::Fence;
     }
 
-    /// How many operations there are so far.
-    pub(crate) fn len(&self) -> usize {
-        self.ops.len()
-    }
-
     /// The operations that follow belong to `phase`.
     pub(crate) fn phase(&mut self, phase: Phase) {
         self.phase = phase;
@@ -203,6 +199,16 @@ impl Builder {
     pub(crate) fn hint(&mut self, errno: i32, hint: &'static str) -> &mut Builder {
         self.hints.push(Hint { op: self.ops.len().saturating_sub(1), errno, remedy: hint });
         self
+    }
+
+    /// The number of operations so far.
+    pub(crate) fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// The system calls that the operations from `first` on make, and that of the exec, which is still to come.
+    pub(crate) fn calls_from(&self, first: usize) -> impl Iterator<Item = SystemCall> {
+        self.ops.iter().skip(first).flat_map(calls).chain([EXECUTE])
     }
 
     /// Puts a text into the plan; it must not hold a NUL byte (the verifier would see a shorter text).
@@ -374,7 +380,7 @@ mod tests {
         plan.phase(Phase::Exec);
         let (arguments, environment) = (plan.texts(["true"]), plan.texts(["A=b"]));
         let candidates = plan.texts(["/bin/true"]);
-        plan.push(OpCode::Execute, &[arguments, environment, candidates, 0], "execute true");
+        plan.push(OpCode::Execute, &[arguments, environment, candidates], "execute true");
         plan
     }
 
@@ -383,7 +389,7 @@ mod tests {
         let plan = small().finish(&status()).unwrap();
         assert_eq!(
             plan.verified().unwrap().to_string(),
-            "Fence:\n  close-others\nExec:\n  execute [\"true\"] [\"A=b\"] [\"/bin/true\"] 0\n"
+            "Fence:\n  close-others\nExec:\n  execute [\"true\"] [\"A=b\"] [\"/bin/true\"]\n"
         );
     }
 

@@ -100,8 +100,12 @@ op_codes! {
     DieWithParent,
     /// A session of its own.
     NewSession,
-    /// A session keyring of its own.
+    /// A session keyring of its own, named by text 0; without a name where that is empty.
     NewKeyring,
+    /// Writes text 1 into the file 0 of this thread's directory in the host's /proc.
+    WriteOwn,
+    /// Allows the processors of the mask of bytes 0, length 1.
+    SetAffinity,
     /// Writes text 1 into slot 0.
     Write,
     /// Enters the namespaces of slot 0; argument 1 is the set of CLONE_NEW flags.
@@ -174,6 +178,8 @@ op_codes! {
     BindFile,
     /// Makes path 1 below slot 0 read-only; passes over what is missing. Argument 2: one of [`Reach`].
     MakeReadOnly,
+    /// Writes text 2 into the file 1 of slot 0, a file system of the engine's own, which nothing can cover.
+    WriteBelow,
     /// Fails unless slot 0 is on a file system of type 1 (statfs magic).
     CheckFilesystem,
     /// Makes slot 0 the working directory.
@@ -184,6 +190,13 @@ op_codes! {
     StandardStream,
     /// Makes the terminal slot 0 the controlling one of a new session.
     ControllingTerminal,
+    /// Opens the root into slot 0.
+    OpenRoot,
+    /// Opens a new pseudo-terminal of the devpts at dev/pts below slot 0: the master into slot 1, the slave into slot 2.
+    /// Argument 3: rows and, times 65536, columns, or 0; 4: the user that gets the slave.
+    OpenTerminal,
+    /// Sends the descriptor slot 1 over the connected socket slot 0, along with text 2.
+    SendDescriptor,
     /// Makes path 0 the working directory, resolved within the root; made with mode 1 where missing, unless 1 is 0.
     WorkingDirectory,
     /// Limits resource 0: soft limit 1 (low) 2 (high), hard limit 3 and 4.
@@ -198,20 +211,36 @@ op_codes! {
     SetCapabilities,
     /// Raises ambient capabilities of the mask 0 1.
     RaiseAmbient,
+    /// Fails unless the sets are the ten words 0: bounding, effective, permitted, inheritable, ambient.
+    CheckCapabilities,
+    /// Sets the scheduling to the struct sched_attr in the words 0.
+    SetScheduler,
+    /// Sets the I/O priority to 0.
+    SetIoPriority,
+    /// Sets the execution domain to 0.
+    SetPersonality,
+    /// Sets the memory policy to mode and flags 0 for the nodes of the mask of bytes 1, length 2.
+    SetMemoryPolicy,
     /// Gives up gaining privileges by exec.
     NoNewPrivileges,
+    /// Marks descriptors from number 0 on to be closed by the exec.
+    CloseOnExec,
     /// Loads the system call filter at 0 of 1 instructions, with flags 2.
     LoadFilter,
     /// Tells the parent that it got here, and waits for the word to go on.
     Wait,
+    /// Tells the parent that all is built, and waits until it has done its part.
+    Gate,
+    /// Runs the program at path 0 with arguments 1 and environment 2 and waits for it, for 4 seconds at most (0: for
+    /// however long); it reads the number of this process between the two texts 3, and what it writes last is kept.
+    RunHook,
     /// Lets go of the parent and waits for a byte on the fifo slot 0; from then on a fault is written to the fifo slot 1.
     AwaitStart,
     /// Fails unless one of the candidate paths 0 can be executed.
     FindProgram,
     /// Stays as PID 1, forwarding signals and reaping; a child goes on.
     StayAsInit,
-    /// Executes the first of the candidate paths 2 that exists, with arguments 0 and environment 1; descriptors
-    /// below 3 + argument 3 stay open.
+    /// Executes the first of the candidate paths 2 that exists, with arguments 0 and environment 1.
     Execute,
 }
 

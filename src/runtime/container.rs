@@ -1,10 +1,12 @@
 //! A container that exists: its state, its start, its signals, its end.
 
+use super::config::Config;
 use super::fifo::{self, Outcome};
 use super::record::{Home, Identity, Record};
 use super::state::{State, Status};
 use crate::cgroup::Cgroup;
 use crate::error::{Context, During};
+use crate::isolate::HookPoint;
 use crate::kernel::PidFd;
 use crate::{Error, ErrorKind, Result};
 use std::time::Duration;
@@ -56,21 +58,34 @@ impl Container {
         if status != Status::Created {
             return Err(Error::invalid(format!("cannot start a container in the {status} state: {}", self.id())));
         }
-        match fifo::start(&self.home)? {
-            Outcome::Closed => Ok(()),
-            Outcome::Faulted { op, errno, .. } => {
-                let (first, remedies) = &record.parked;
-                let index = op.checked_sub(*first).and_then(|index| usize::try_from(index).ok());
-                let error = match index.and_then(|index| Some((index, remedies.get(index)?))) {
-                    Some((index, remedy)) if index + 1 == remedies.len() => {
-                        remedy.error(errno).with_kind(ErrorKind::Exec)
-                    }
-                    Some((_, remedy)) => remedy.error(errno),
-                    None => Error::os(format!("operation {op} of the start"), errno),
-                };
-                Err(error).context(|| format!("start container {}", self.id()))
+        let parked = |op: u32| record.parked.1.get(op.checked_sub(record.parked.0)? as usize);
+        let unknown = |op: u32| Error::new(ErrorKind::Os, format!("operation {op} of the start failed"));
+        let failed = match fifo::start(&self.home)? {
+            Outcome::Closed => None,
+            Outcome::Faulted { op, errno } => {
+                let error = parked(op).map_or_else(|| unknown(op), |parked| parked.error(errno));
+                let last = record.parked.0 as usize + record.parked.1.len() == op as usize + 1;
+                Some(if last { error.with_kind(ErrorKind::Exec) } else { error })
             }
+            Outcome::HookFailed { op, end, said } => {
+                Some(parked(op).map_or_else(|| unknown(op), |parked| parked.hook_error(end, &said)))
+            }
+        };
+        let started = failed.map_or_else(|| self.run_poststart_hooks(&record), Err);
+        started.context(|| format!("start container {}", self.id()))
+    }
+
+    /// Runs the `poststart` hooks; where one fails the container is stopped (runtime-spec, Lifecycle).
+    fn run_poststart_hooks(&self, record: &Record) -> Result<()> {
+        let config = Config::read(&self.home.path("config.json"))?;
+        let pid = record.process.as_ref().map(|process| process.pid);
+        let hooked = record.run_hooks(&config.spec, HookPoint::Poststart, pid);
+        if hooked.is_err()
+            && let Some(process) = &record.process
+        {
+            end(process)?;
         }
+        hooked
     }
 
     /// Sends a signal to its first process, or to all its processes.
@@ -116,7 +131,14 @@ impl Container {
             group.kill()?;
             group.remove()?;
         }
-        self.home.remove()
+        let config = Config::read(&self.home.path("config.json"));
+        self.home.remove()?;
+        // Deleted: what is left is no reason to fail.
+        match config {
+            Ok(config) => record.run_poststop_hooks(&config.spec, &mut |warning| self.home.warn(&warning)),
+            Err(error) => self.home.warn(&error.to_string()),
+        }
+        Ok(())
     }
 
     fn record(&self) -> Result<Record> {

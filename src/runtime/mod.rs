@@ -20,6 +20,7 @@ mod config;
 mod container;
 mod create;
 mod fifo;
+mod hooks;
 mod lower;
 mod record;
 mod state;
@@ -33,9 +34,10 @@ pub(crate) use config::fuzz as fuzz_config;
 
 use crate::error::During;
 use crate::{Error, ErrorKind, Result};
-use record::Home;
+use record::{Home, Warner};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A state directory and the containers whose states it holds.
 ///
@@ -44,6 +46,7 @@ use std::path::{Path, PathBuf};
 pub struct Runtime {
     root: PathBuf,
     systemd_cgroup: bool,
+    warner: Warner,
 }
 
 impl Runtime {
@@ -58,7 +61,7 @@ impl Runtime {
         let mut builder = std::fs::DirBuilder::new();
         // As runc: a process in a user namespace must get through to what belongs to its container.
         builder.recursive(true).mode(0o711).create(&root).during(|| format!("make {}", root.display()))?;
-        Ok(Runtime { root, systemd_cgroup: false })
+        Ok(Runtime { root, systemd_cgroup: false, warner: Warner::default() })
     }
 
     /// Whether control groups are made by systemd, as transient scopes; `linux.cgroupsPath` then is
@@ -66,6 +69,14 @@ impl Runtime {
     #[must_use]
     pub fn systemd_cgroup(mut self, on: bool) -> Runtime {
         self.systemd_cgroup = on;
+        self
+    }
+
+    /// Calls `warn` with what goes wrong and does not stop anything: a `poststop` hook that fails, for example
+    /// (runtime-spec, "Warnings"). Without it nobody hears of that.
+    #[must_use]
+    pub fn on_warning(mut self, warn: impl Fn(&str) + Send + Sync + 'static) -> Runtime {
+        self.warner = Warner(Some(Arc::new(warn)));
         self
     }
 
@@ -111,7 +122,7 @@ impl Runtime {
 
     fn home(&self, id: &str) -> Result<Home> {
         check_id(id)?;
-        Ok(Home::new(&self.root, id))
+        Ok(Home::new(&self.root, id, self.warner.clone()))
     }
 }
 

@@ -9,10 +9,12 @@ use crate::{Error, ErrorKind, Result};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What is known of a container between the processes that look after it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -47,6 +49,11 @@ impl Remedy {
         let what = plan.sentence(index).map(ToString::to_string).unwrap_or_default();
         let remedies = plan.remedies(index).map(|(errno, remedy)| (errno, remedy.to_owned())).collect();
         Remedy { what, remedies }
+    }
+
+    /// The error of the operation that ran a hook which ended so.
+    pub(super) fn hook_error(&self, end: u32, said: &[u8]) -> Error {
+        crate::launch::explain_hook(&self.what, end, said)
     }
 
     /// The error of the operation that met `errno`.
@@ -103,6 +110,17 @@ fn boot_id() -> Result<String> {
 pub(super) struct Home {
     directory: PathBuf,
     id: String,
+    warner: Warner,
+}
+
+/// Who hears of what goes wrong and does not stop anything.
+#[derive(Clone, Default)]
+pub(super) struct Warner(pub(super) Option<Arc<dyn Fn(&str) + Send + Sync>>);
+
+impl fmt::Debug for Warner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Warner(set)" } else { "Warner(none)" })
+    }
 }
 
 /// Held while a container is changed; let go when dropped.
@@ -112,8 +130,15 @@ pub(super) struct Lock {
 }
 
 impl Home {
-    pub(super) fn new(root: &Path, id: &str) -> Home {
-        Home { directory: root.join(id), id: id.to_owned() }
+    pub(super) fn new(root: &Path, id: &str, warner: Warner) -> Home {
+        Home { directory: root.join(id), id: id.to_owned(), warner }
+    }
+
+    /// Tells whoever listens.
+    pub(super) fn warn(&self, warning: &str) {
+        if let Some(warn) = &self.warner.0 {
+            warn(warning);
+        }
     }
 
     pub(super) fn id(&self) -> &str {

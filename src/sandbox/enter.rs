@@ -42,7 +42,7 @@ impl Sandbox {
         let (target, output) = (plan.inherit(target), plan.inherit(output));
         plan.begin_enter();
         lower_fence(plan);
-        lower_keyring(plan);
+        lower_keyring(plan, "");
         let null = lower_null(plan);
         lower_join_cgroup(plan, inside.tasks);
         let arguments = [target.into(), self.joined_namespaces(inside.host_network)];
@@ -56,7 +56,7 @@ impl Sandbox {
             plan.push(OpCode::GoOnInside, &[], "enter the PID namespace");
             // Of the child: whoever ends it ends its group.
             plan.push(OpCode::NewSession, &[], "start a new session");
-        });
+        })?;
         let command: Vec<Vec<u8>> = command.iter().map(|argument| argument.clone().into_bytes()).collect();
         lower_exec(plan, &self.command_line(command));
         Ok(enter)

@@ -6,9 +6,9 @@ use crate::cgroup::{Cgroup, Join};
 use crate::error::During;
 use crate::isolate::seccomp::Filter;
 use crate::isolate::{
-    CapabilitySet, CommandLine, MASKED_PATHS, MountTargets, Privileges, READ_ONLY_PATHS, lower_binds, lower_devices,
-    lower_exec, lower_fence, lower_filter, lower_join_cgroup, lower_keyring, lower_masks, lower_null, lower_pivot,
-    lower_privileges, lower_proc, lower_root, lower_sys, lower_tmpfs, lower_user_namespace,
+    CapabilitySet, CapabilitySets, CommandLine, MASKED_PATHS, MountTargets, Privileges, READ_ONLY_PATHS, lower_binds,
+    lower_confinement, lower_devices, lower_exec, lower_fence, lower_join_cgroup, lower_keyring, lower_masks,
+    lower_null, lower_pivot, lower_proc, lower_root, lower_sys, lower_tmpfs, lower_user_namespace,
 };
 use crate::launch::{Channel, IdMap, Request};
 use crate::plan::op::OpCode;
@@ -45,6 +45,7 @@ impl Lowered {
             namespaces: self.namespaces,
             cgroup: self.cgroup,
             id_map: self.id_map,
+            gate: None,
             after_exec_of_stage: self.arm.map(|arm| arm as _),
         })
     }
@@ -80,7 +81,7 @@ impl Sandbox {
             if self.init {
                 plan.push(OpCode::StayAsInit, &[], "fork the command from its init");
             }
-        });
+        })?;
         lower_exec(&mut plan, &self.command_line(self.command.clone()));
         let enter = match inside {
             Some(command) => {
@@ -136,7 +137,7 @@ impl Sandbox {
             plan.push(OpCode::DieWithParent, &[u32::from(!self.kept)], "tie the container's life to the host's");
         }
         plan.push(OpCode::NewSession, &[], "start a new session");
-        lower_keyring(plan);
+        lower_keyring(plan, "");
         let null = lower_null(plan);
         let network = std::mem::replace(&mut self.network, NetworkMode::Host);
         let fresh_network = matches!(network, NetworkMode::None);
@@ -207,42 +208,36 @@ impl Sandbox {
             .hint(libc::ENOENT, "it does not exist in the image");
     }
 
-    /// The filter is the last thing before the exec where `no_new_privs` is on; else it needs CAP_SYS_ADMIN, and must
-    /// itself allow what is left to do.
+    /// Gives up all privileges but what the sandbox grants.
     pub(super) fn lower_confinement(
         &self,
         plan: &mut Builder,
         capabilities: CapabilitySet,
         filter: Option<&Filter>,
         park: impl FnOnce(&mut Builder),
-    ) {
-        if let (Some(filter), false) = (filter, self.no_new_privileges) {
-            plan.phase(Phase::EarlyFilter);
-            lower_filter(plan, filter);
-        }
+    ) -> Result<()> {
         let privileges = Privileges {
             user: self.user.0,
             group: self.user.1,
             additional_groups: self.additional_groups.clone(),
             in_user_namespace: self.id_map.is_some(),
-            capabilities: capabilities.bits(),
-            limits: self.limits.iter().map(|limit| (limit.resource().number(), limit.soft(), limit.hard())).collect(),
+            umask: 0o022,
+            capabilities: CapabilitySets::of(capabilities),
+            limits: self.limits.clone(),
             no_new_privileges: self.no_new_privileges,
+            preserved: 0,
             die_with_parent: self.die_with_parent.then_some(u32::from(!self.kept)),
         };
-        lower_privileges(plan, &privileges);
-        plan.phase(Phase::Park);
-        park(plan);
-        if let (Some(filter), true) = (filter, self.no_new_privileges) {
-            plan.phase(Phase::LateFilter);
-            lower_filter(plan, filter);
-        }
+        lower_confinement(plan, &privileges, filter, |plan| {
+            park(plan);
+            Ok(())
+        })
     }
 
     /// `arguments` with the sandbox's environment.
     pub(super) fn command_line(&self, arguments: Vec<Vec<u8>>) -> CommandLine {
         let environment = self.environment.iter().map(|variable| variable.to_string().into_bytes()).collect();
-        CommandLine { arguments, environment, preserved: 0 }
+        CommandLine { arguments, environment }
     }
 }
 

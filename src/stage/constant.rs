@@ -14,6 +14,7 @@ pub(crate) const O_TRUNC: usize = 0o1000;
 pub(crate) const O_NONBLOCK: usize = 0o4000;
 pub(crate) const O_EXCL: usize = 0o200;
 pub(crate) const O_WRONLY: usize = 1;
+pub(crate) const O_RDWR: usize = 2;
 pub(crate) const O_RDONLY: usize = 0;
 #[cfg(target_arch = "x86_64")]
 pub(crate) const O_DIRECTORY: usize = 0o200000;
@@ -56,6 +57,7 @@ pub(crate) const PR_CAPBSET_READ: usize = 23;
 pub(crate) const PR_CAPBSET_DROP: usize = 24;
 pub(crate) const PR_SET_NO_NEW_PRIVS: usize = 38;
 pub(crate) const PR_CAP_AMBIENT: usize = 47;
+pub(crate) const PR_CAP_AMBIENT_IS_SET: usize = 1;
 pub(crate) const PR_CAP_AMBIENT_RAISE: usize = 2;
 pub(crate) const PR_CAP_AMBIENT_CLEAR_ALL: usize = 4;
 pub(crate) const CAP_KILL: u32 = 5;
@@ -67,6 +69,9 @@ pub(crate) const POLLOUT: i16 = 4;
 pub(crate) const POLLHUP: i16 = 0x10;
 
 pub(crate) const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
+
+pub(crate) const IOPRIO_WHO_PROCESS: usize = 1;
+pub(crate) const PROC_SUPER_MAGIC: u32 = 0x9fa0;
 
 pub(crate) const P_ALL: usize = 0;
 pub(crate) const P_PID: usize = 1;
@@ -90,12 +95,18 @@ pub(crate) const SOCK_SEQPACKET: usize = 5;
 pub(crate) const SOCK_NONBLOCK: usize = 0o4000;
 pub(crate) const SO_ERROR: usize = 4;
 pub(crate) const F_SETFL: usize = 4;
+pub(crate) const F_SETPIPE_SZ: usize = 1031;
 pub(crate) const SOCK_DGRAM: usize = 2;
 pub(crate) const SOCK_CLOEXEC: usize = 0o2000000;
 pub(crate) const SIOCGIFFLAGS: usize = 0x8913;
 pub(crate) const SIOCSIFFLAGS: usize = 0x8914;
 pub(crate) const IFF_UP: u16 = 1;
 pub(crate) const TIOCSCTTY: usize = 0x540e;
+pub(crate) const TIOCSWINSZ: usize = 0x5414;
+pub(crate) const TIOCSPTLCK: usize = 0x4004_5431;
+pub(crate) const TIOCGPTPEER: usize = 0x5441;
+pub(crate) const O_NOCTTY: usize = 0o400;
+pub(crate) const DEVPTS_MAGIC: u32 = 0x1cd1;
 
 pub(crate) const OPEN_TREE_CLONE: usize = 1;
 pub(crate) const OPEN_TREE_CLOEXEC: usize = O_CLOEXEC;
@@ -118,7 +129,6 @@ pub(crate) const S_IFLNK: u32 = 0o120000;
 pub(crate) const S_IFSOCK: u32 = 0o140000;
 pub(crate) const S_IFIFO: u32 = 0o010000;
 
-pub(crate) const PROC_SUPER_MAGIC: u32 = 0x9fa0;
 
 pub(crate) const SECCOMP_SET_MODE_FILTER: usize = 1;
 pub(crate) const PR_SET_SECCOMP: usize = 22;
@@ -137,11 +147,13 @@ pub(crate) const ENOTDIR: i32 = 20;
 pub(crate) const EINVAL: i32 = 22;
 pub(crate) const ETXTBSY: i32 = 26;
 pub(crate) const ENAMETOOLONG: i32 = 36;
+pub(crate) const ENOTTY: i32 = 25;
 pub(crate) const ENOSYS: i32 = 38;
 pub(crate) const ELOOP: i32 = 40;
 pub(crate) const EPROTO: i32 = 71;
 pub(crate) const ECONNRESET: i32 = 104;
 pub(crate) const ETIMEDOUT: i32 = 110;
+pub(crate) const ECANCELED: i32 = 125;
 pub(crate) const ECONNREFUSED: i32 = 111;
 pub(crate) const EHOSTUNREACH: i32 = 113;
 pub(crate) const EINPROGRESS: i32 = 115;

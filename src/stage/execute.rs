@@ -1,7 +1,6 @@
 //! The exec of the payload.
 
 use super::constant::*;
-use super::process;
 use super::program::Program;
 use super::call::call;
 use super::syscall::Errno;
@@ -11,15 +10,8 @@ use core::sync::atomic::Ordering;
 /// How often an exec is tried again while somebody has the file open for writing.
 const BUSY_TRIES: u32 = 50;
 
-/// Executes the first candidate that exists; returns only to fail.
-pub(crate) fn execute(
-    program: &mut Program,
-    arguments: u32,
-    environment: u32,
-    candidates: u32,
-    preserved: u32,
-) -> Result<(), Errno> {
-    process::close_on_exec(3 + preserved)?;
+/// Executes the first candidate that exists; returns only to fail. Nothing is called but that: a filter may be in force.
+pub(crate) fn execute(program: &mut Program, arguments: u32, environment: u32, candidates: u32) -> Result<(), Errno> {
     let arguments = program.pointers(arguments);
     let environment = program.pointers(environment);
     let mut candidate = program.pointers(candidates);

@@ -41,6 +41,11 @@ pub(crate) fn open_straight(root: i32, path: *const u8, flags: usize) -> Result<
     open_resolved(root, path, flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
 }
 
+/// As [`open_own`], through links that stay below it: the `thread-self` of a procfs.
+pub(crate) fn open_below_own(root: i32, path: *const u8, flags: usize) -> Result<i32, Errno> {
+    open_resolved(root, path, flags, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
+}
+
 fn open_resolved(root: i32, path: *const u8, flags: usize, mode: u32, resolve: u64) -> Result<i32, Errno> {
     let how = OpenHow { flags: (flags | O_CLOEXEC) as u64, mode: u64::from(mode), resolve };
     loop {

@@ -4,7 +4,7 @@ use super::constant::*;
 use super::program::{EMPTY, Program};
 use super::call::call;
 use super::syscall::Errno;
-use super::{credentials, execute, files, init, keeper, mounts, parent, place, process};
+use super::{attributes, credentials, execute, files, hook, init, keeper, mounts, parent, place, process, terminal};
 use crate::plan::layout::{Message, Role, State};
 use crate::plan::op::{Op, OpCode, Tolerate};
 use core::sync::atomic::Ordering;
@@ -84,9 +84,12 @@ fn step(program: &mut Program, op: &Op) -> Result<(), Errno> {
         | OpCode::CheckDevice
         | OpCode::Close
         | OpCode::Write
+        | OpCode::WriteBelow
         | OpCode::CheckFilesystem
         | OpCode::ChangeDirectory
         | OpCode::StandardStream
+        | OpCode::OpenTerminal
+        | OpCode::SendDescriptor
         | OpCode::WorkingDirectory => file_step(program, code, &op.arguments),
         OpCode::CloneHost
         | OpCode::CloneMount
@@ -109,6 +112,7 @@ fn step(program: &mut Program, op: &Op) -> Result<(), Errno> {
         | OpCode::SetIds
         | OpCode::SetCapabilities
         | OpCode::RaiseAmbient
+        | OpCode::CheckCapabilities
         | OpCode::NoNewPrivileges
         | OpCode::LoadFilter => privilege_step(program, code, &op.arguments),
         _ => process_step(program, code, &op.arguments),
@@ -148,10 +152,17 @@ fn file_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Resul
         }
         OpCode::CheckDevice => return files::check_device(slot, c"".as_ptr().cast(), b, c),
         OpCode::Close => program.empty(a),
+        OpCode::WriteBelow => return attributes::write_below(slot, program.address(b), program.text(c)),
         OpCode::Write => return files::write(slot, program.text(b)),
         OpCode::CheckFilesystem => return files::check_filesystem(slot, b),
         OpCode::ChangeDirectory => return files::change_directory(slot),
         OpCode::StandardStream => return files::replace(slot, b),
+        OpCode::OpenTerminal => {
+            let [master, slave] = terminal::open(program, slot, d, arguments[4])?;
+            program.fill(b, master);
+            program.fill(c, slave);
+        }
+        OpCode::SendDescriptor => return parent::send_text(slot, program.text(c), Some(program.slot(b))),
         _ => return files::enter_working_directory(program, a, b),
     }
     Ok(())
@@ -203,7 +214,7 @@ fn mount_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Resu
 
 fn privilege_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Result<(), Errno> {
     let [a, b, c, d, e, f, _] = *arguments;
-    let wide = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+    let wide = credentials::wide;
     match code {
         OpCode::ResourceLimit => credentials::resource_limit(a, wide(b, c), wide(d, e)),
         OpCode::DropBounding => credentials::drop_bounding(wide(a, b)),
@@ -211,15 +222,24 @@ fn privilege_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> 
         OpCode::SetIds => credentials::set_ids(a, b),
         OpCode::SetCapabilities => credentials::set_capabilities(wide(a, b), wide(c, d), wide(e, f)),
         OpCode::RaiseAmbient => credentials::raise_ambient(wide(a, b)),
+        OpCode::CheckCapabilities => credentials::check_capabilities(program.words(a, b).ok_or(EPROTO)?),
         OpCode::NoNewPrivileges => credentials::no_new_privileges(),
         _ => credentials::load_filter(program, a, b, c),
     }
 }
 
 fn process_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Result<(), Errno> {
-    let [a, b, c, d, ..] = *arguments;
+    let [a, b, c, d, e, ..] = *arguments;
     match code {
         OpCode::CloseOthers => process::close_others(program, false),
+        OpCode::CloseOnExec => process::close_on_exec(a),
+        OpCode::WriteOwn => attributes::write_own(program.address(a), program.text(b)),
+        OpCode::SetAffinity => attributes::set_affinity(program.address(a), b),
+        OpCode::SetScheduler => attributes::set_scheduler(program.address(a)),
+        OpCode::SetIoPriority => attributes::set_io_priority(a),
+        OpCode::SetPersonality => attributes::set_personality(a),
+        OpCode::SetMemoryPolicy => attributes::set_memory_policy(a, program.address(b), c),
+        OpCode::NewKeyring => credentials::new_keyring(program.text(a)),
         OpCode::ResetSignals => process::reset_signals(),
         OpCode::ResetAffinity => process::reset_affinity(),
         OpCode::DieWithParent => process::die_with_parent(program, a != 0),
@@ -229,16 +249,25 @@ fn process_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Re
         OpCode::BecomeRoot => credentials::become_root(),
         OpCode::LoopbackUp => loopback_up(),
         OpCode::Wait => parent::ask(program, Message::READY),
+        OpCode::Gate => parent::ask(program, Message::GATE),
+        OpCode::RunHook => {
+            let hook = hook::Hook { path: a, arguments: b, environment: c, state: d, timeout: e };
+            hook::run(program, &hook)
+        }
+        OpCode::OpenRoot => {
+            let root = files::open_host(c"/".as_ptr().cast(), O_PATH | O_DIRECTORY)?;
+            program.fill(a, root);
+            Ok(())
+        }
         OpCode::StayAsInit => init::stay_as_init(program),
         OpCode::AwaitStart => parent::await_start(program, a, b),
         OpCode::FindProgram => execute::find(program, a),
-        OpCode::Execute => execute::execute(program, a, b, c, d),
+        OpCode::Execute => execute::execute(program, a, b, c),
         // SAFETY: numbers, and bytes that the verifier has proved to lie within the plan.
         _ => unsafe {
             match code {
                 OpCode::Umask => call!(UMASK, a),
                 OpCode::NewSession => call!(SETSID),
-                OpCode::NewKeyring => call!(KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, 0),
                 OpCode::JoinNamespace => call!(SETNS, program.slot(a), b),
                 OpCode::Unshare => call!(UNSHARE, a),
                 OpCode::SetHostname => call!(SETHOSTNAME, program.address(a), b),

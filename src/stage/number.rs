@@ -22,6 +22,7 @@ mod table {
     pub(crate) const RECVMSG: usize = 47;
     pub(crate) const BIND: usize = 49;
     pub(crate) const SENDTO: usize = 44;
+    pub(crate) const CLONE: usize = 56;
     pub(crate) const EXECVE: usize = 59;
     pub(crate) const EXIT_GROUP: usize = 231;
     pub(crate) const KILL: usize = 62;
@@ -67,6 +68,13 @@ mod table {
     pub(crate) const PRLIMIT64: usize = 302;
     pub(crate) const SETNS: usize = 308;
     pub(crate) const RENAMEAT2: usize = 316;
+    pub(crate) const CAPGET: usize = 125;
+    pub(crate) const PERSONALITY: usize = 135;
+    pub(crate) const SET_MEMPOLICY: usize = 238;
+    pub(crate) const IOPRIO_SET: usize = 251;
+    pub(crate) const SCHED_SETATTR: usize = 314;
+    pub(crate) const LANDLOCK_ADD_RULE: usize = 445;
+    pub(crate) const LANDLOCK_RESTRICT_SELF: usize = 446;
     pub(crate) const SECCOMP: usize = 317;
     pub(crate) const EXECVEAT: usize = 322;
     pub(crate) const STATX: usize = 332;
@@ -109,6 +117,7 @@ mod table {
     pub(crate) const RECVMSG: usize = 212;
     pub(crate) const BIND: usize = 200;
     pub(crate) const SENDTO: usize = 206;
+    pub(crate) const CLONE: usize = 220;
     pub(crate) const EXECVE: usize = 221;
     pub(crate) const EXIT_GROUP: usize = 94;
     pub(crate) const KILL: usize = 129;
@@ -154,6 +163,13 @@ mod table {
     pub(crate) const PRLIMIT64: usize = 261;
     pub(crate) const SETNS: usize = 268;
     pub(crate) const RENAMEAT2: usize = 276;
+    pub(crate) const CAPGET: usize = 90;
+    pub(crate) const PERSONALITY: usize = 92;
+    pub(crate) const SET_MEMPOLICY: usize = 237;
+    pub(crate) const IOPRIO_SET: usize = 30;
+    pub(crate) const SCHED_SETATTR: usize = 274;
+    pub(crate) const LANDLOCK_ADD_RULE: usize = 445;
+    pub(crate) const LANDLOCK_RESTRICT_SELF: usize = 446;
     pub(crate) const SECCOMP: usize = 277;
     pub(crate) const EXECVEAT: usize = 281;
     pub(crate) const STATX: usize = 291;

@@ -96,6 +96,12 @@ impl Program {
         unsafe { core::slice::from_raw_parts(self.address(offset), size as usize) }
     }
 
+    /// The `N` words at `offset`, where there are as many.
+    pub(crate) fn words<const N: usize>(&self, offset: u32, count: u32) -> Option<&[u32; N]> {
+        // SAFETY: the verifier has proved that `count` words lie there, aligned.
+        (count as usize == N).then(|| unsafe { &*self.address(offset).cast::<[u32; N]>() })
+    }
+
     /// The address of what lies at `offset`.
     pub(crate) fn address(&self, offset: u32) -> *const u8 {
         // SAFETY: the verifier has proved that the offset lies within the plan.

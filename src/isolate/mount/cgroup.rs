@@ -45,7 +45,8 @@ fn lower_hierarchies(plan: &mut Builder, entry: &Entry, lowering: &Lowering<'_>)
     let top = mount_with(plan, "tmpfs", &[("mode", "755")], 0, "mount the directory of the control groups");
     lower_attach(plan, entry, top, lowering.root);
     for group in lowering.surroundings.cgroups {
-        let within = group.strip_prefix(TOP).ok().and_then(|within| within.iter().next()).and_then(|name| name.to_str());
+        let within =
+            group.strip_prefix(TOP).ok().and_then(|within| within.iter().next()).and_then(|name| name.to_str());
         let name = within.ok_or_else(|| {
             Error::invalid(format!("{}: the control group {} is not below {TOP}", entry.name, group.display()))
         })?;

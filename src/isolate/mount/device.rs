@@ -119,7 +119,11 @@ fn node(device: &LinuxDevice) -> Result<Node> {
     }
     // The kernel's numbers have 12 and 20 bits (makedev(3)).
     let number = |value: i64, limit: i64, what: &str| {
-        if (0..limit).contains(&value) { Ok(value as u32) } else { Err(Error::invalid(format!("{what}: {value} is not below {limit}"))) }
+        if (0..limit).contains(&value) {
+            Ok(value as u32)
+        } else {
+            Err(Error::invalid(format!("{what}: {value} is not below {limit}")))
+        }
     };
     let number = if kind == libc::S_IFIFO {
         0

@@ -39,7 +39,16 @@ const MOUNT_BUDGET: usize = 4096;
 
 /// What may be mounted over in a /proc: the files that lxcfs provides, as runc has them.
 const PROC_FILES: [&str; 11] = [
-    "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "net/dev", "sys/kernel/ns_last_pid",
+    "cpuinfo",
+    "diskstats",
+    "meminfo",
+    "stat",
+    "swaps",
+    "uptime",
+    "loadavg",
+    "slabinfo",
+    "net/dev",
+    "sys/kernel/ns_last_pid",
     "sys/crypto/fips_enabled",
 ];
 
@@ -52,7 +61,8 @@ pub(super) fn read(spec: &Spec, surroundings: &Surroundings<'_>) -> Result<Vec<E
     if mounts.len() > MOUNT_BUDGET {
         return Err(Error::invalid(format!("mounts: {} of them, more than {MOUNT_BUDGET}", mounts.len())));
     }
-    let label = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref()).filter(|label| !label.is_empty());
+    let label =
+        spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref()).filter(|label| !label.is_empty());
     mounts.iter().enumerate().map(|(index, mount)| Entry::read(index, mount, label, surroundings)).collect()
 }
 
@@ -113,7 +123,11 @@ impl Entry {
         } else {
             PROC_FILES.iter().any(|file| within == Path::new(file))
         };
-        if lands { Ok(()) } else { invalid("destination", "it lies inside /proc, where only a few files may be covered") }
+        if lands {
+            Ok(())
+        } else {
+            invalid("destination", "it lies inside /proc, where only a few files may be covered")
+        }
     }
 
     /// Whether mounts that the host makes later are to show in it.
@@ -148,7 +162,9 @@ impl<'a> Lowering<'a> {
         let mount = match &entry.kind {
             Kind::Cgroup => return super::cgroup::lower(plan, entry, self),
             Kind::Bind => self.lower_bind(plan, entry),
-            Kind::New(kind) if kind == "sysfs" && self.surroundings.user_namespace && !self.surroundings.own_network => {
+            Kind::New(kind)
+                if kind == "sysfs" && self.surroundings.user_namespace && !self.surroundings.own_network =>
+            {
                 self.lower_host_sys(plan, entry)
             }
             Kind::New(kind) => self.lower_new(plan, entry, kind)?,
@@ -188,8 +204,10 @@ impl<'a> Lowering<'a> {
             let kind = wanted.filter(|wanted| wanted.recursive == recursive).map_or(0, |wanted| wanted.kind);
             if !changes.is_empty() || kind != 0 {
                 let arguments = [mount.into(), u32::from(recursive), changes.set, changes.clear, kind];
-                plan.push(OpCode::MountAttributes, &arguments, ("set the options of ", &entry.name))
-                    .hint(libc::EPERM, "the mount of the source is locked: the user namespace may not lift its options");
+                plan.push(OpCode::MountAttributes, &arguments, ("set the options of ", &entry.name)).hint(
+                    libc::EPERM,
+                    "the mount of the source is locked: the user namespace may not lift its options",
+                );
             }
         }
     }
@@ -303,7 +321,10 @@ impl Entry {
             }
             None => plan.push(OpCode::FilesystemFlag, &[context.into(), text], what),
         }
-        .hint(libc::EINVAL, "the file system knows no such option or value; an id must be mapped in the user namespace");
+        .hint(
+            libc::EINVAL,
+            "the file system knows no such option or value; an id must be mapped in the user namespace",
+        );
     }
 }
 

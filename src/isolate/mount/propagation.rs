@@ -28,7 +28,9 @@ impl Cut {
         let root = match asked {
             None | Some("") => None,
             Some(name) => Some(options::propagation(name).ok_or_else(|| {
-                Error::invalid(format!("linux.rootfsPropagation: {name:?} is none of shared, slave, private, unbindable"))
+                Error::invalid(format!(
+                    "linux.rootfsPropagation: {name:?} is none of shared, slave, private, unbindable"
+                ))
             })?),
         };
         let receives = root.is_some_and(|root| matches!(root.kind, SLAVE | SHARED));
