@@ -6,6 +6,8 @@ mod entry;
 mod masks;
 mod options;
 mod propagation;
+#[cfg(test)]
+mod tests;
 
 use super::hooks::HookPoint;
 use super::root::lower_pivot;
@@ -13,6 +15,7 @@ use crate::plan::op::OpCode;
 use crate::plan::{Builder, Phase, Slot};
 use crate::{Error, Result};
 use entry::Entry;
+pub(crate) use options::mount_option_names;
 use oci_spec::runtime::Spec;
 use propagation::Cut;
 use std::os::unix::ffi::OsStrExt;

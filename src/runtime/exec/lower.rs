@@ -77,8 +77,8 @@ pub(super) fn lower(setting: Setting<'_>, warn: &mut dyn FnMut(String)) -> Resul
     }
     lower_working_directory(&mut plan, process.cwd());
     let command = command_line(process);
+    lower_find(&mut plan, &command);
     lower_process(&mut plan, spec, process, circumstances, warn, |plan| {
-        lower_find(plan, &command);
         if namespaces & libc::CLONE_NEWPID != 0 {
             plan.push(OpCode::GoOnInChild, &[1], "enter the PID namespace");
         }
