@@ -159,7 +159,8 @@ impl<'a> Exec<'a> {
         self.start(false).context(|| format!("exec in container {id}"))
     }
 
-    /// As [`spawn`](Exec::spawn), and lets it run when this process ends; its number on the host.
+    /// As [`spawn`](Exec::spawn), and lets it run when this process ends; its number on the host. It is a child of this
+    /// process, whose it is to wait for it as long as this one runs.
     ///
     /// # Errors
     /// As [`spawn`](Exec::spawn); `InvalidInput` for a terminal without a console socket.
