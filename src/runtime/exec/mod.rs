@@ -111,6 +111,18 @@ impl<'a> Exec<'a> {
         self
     }
 
+    /// Its AppArmor profile, in the place of the container's.
+    pub fn apparmor_profile(mut self, profile: impl Into<String>) -> Exec<'a> {
+        self.wish.apparmor_profile = Some(profile.into());
+        self
+    }
+
+    /// Its SELinux label, in the place of the container's.
+    pub fn selinux_label(mut self, label: impl Into<String>) -> Exec<'a> {
+        self.wish.selinux_label = Some(label.into());
+        self
+    }
+
     /// Sends the master of its terminal over the Unix socket at this path. Without one a process that is
     /// [`spawned`](Exec::spawn) keeps its master: [`Executed::terminal`].
     pub fn console_socket(mut self, path: impl Into<PathBuf>) -> Exec<'a> {

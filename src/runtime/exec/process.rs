@@ -22,6 +22,8 @@ pub(super) struct Wish {
     pub(super) environment: Vec<String>,
     pub(super) terminal: Option<bool>,
     pub(super) no_new_privileges: Option<bool>,
+    pub(super) apparmor_profile: Option<String>,
+    pub(super) selinux_label: Option<String>,
 }
 
 impl Wish {
@@ -67,6 +69,12 @@ impl Wish {
         }
         if let Some(on) = self.no_new_privileges {
             process.set_no_new_privileges(Some(on));
+        }
+        if let Some(profile) = &self.apparmor_profile {
+            process.set_apparmor_profile(Some(profile.clone()));
+        }
+        if let Some(label) = &self.selinux_label {
+            process.set_selinux_label(Some(label.clone()));
         }
         self.add_capabilities(&mut process)?;
         let environment = process.env().iter().flatten().chain(&self.environment).cloned().collect();
