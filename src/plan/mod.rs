@@ -5,6 +5,7 @@
 //! interprets it, and every operation carries the sentence that explains its failure.
 
 mod builder;
+mod calls;
 pub(crate) mod layout;
 mod listing;
 pub(crate) mod op;

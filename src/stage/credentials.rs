@@ -79,10 +79,48 @@ pub(crate) fn raise_ambient(mask: u64) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Fails with EPROTO unless the five sets are those of `expected`, two words each: bounding, effective, permitted,
+/// inheritable, ambient.
+pub(crate) fn check_capabilities(expected: &[u32; 10]) -> Result<(), Errno> {
+    let header = [CAPABILITY_VERSION_3, 0];
+    let mut sets = [0u32; 6];
+    // SAFETY: header and data have the shape of version 3.
+    unsafe { call!(CAPGET, header.as_ptr(), sets.as_mut_ptr()) }?;
+    let [effective, permitted, inheritable] = [0, 1, 2].map(|set: usize| wide(sets[set], sets[set + 3]));
+    let (mut bounding, mut ambient) = (0u64, 0u64);
+    for capability in 0..CAPABILITIES {
+        // SAFETY: plain numbers.
+        let (bounded, raised) = unsafe {
+            match call!(PRCTL, PR_CAPBSET_READ, capability) {
+                // One past the last capability the kernel knows.
+                Err(EINVAL) => break,
+                bounded => (bounded?, call!(PRCTL, PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0)?),
+            }
+        };
+        bounding |= (bounded as u64) << capability;
+        ambient |= (raised as u64) << capability;
+    }
+    let found = [bounding, effective, permitted, inheritable, ambient];
+    let same = (0..5).all(|set| found[set] == wide(expected[set * 2], expected[set * 2 + 1]));
+    if same { Ok(()) } else { Err(EPROTO) }
+}
+
+/// A number of two words.
+pub(crate) fn wide(low: u32, high: u32) -> u64 {
+    u64::from(low) | u64::from(high) << 32
+}
+
 /// No exec gains privileges any more.
 pub(crate) fn no_new_privileges() -> Result<(), Errno> {
     // SAFETY: plain numbers.
     unsafe { call!(PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.map(drop)
+}
+
+/// Joins the session keyring of this name, made where there is none, or a new one without a name where it is empty.
+pub(crate) fn new_keyring(name: &[u8]) -> Result<(), Errno> {
+    let text = if name.is_empty() { core::ptr::null() } else { name.as_ptr() };
+    // SAFETY: the name is NUL-terminated within the plan.
+    unsafe { call!(KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, text) }.map(drop)
 }
 
 /// Limits a resource.

@@ -15,6 +15,7 @@ mod filter;
 mod multiplexed;
 mod numbers;
 mod profile;
+mod run;
 mod runtime_spec;
 mod syscall;
 #[cfg(any(test, fuzzing))]
