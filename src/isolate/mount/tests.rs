@@ -137,7 +137,7 @@ impl Bundle {
             plan.push(OpCode::StandardStream, &[output.into(), number], "set up a standard stream");
         }
         let process: Process = spec.process().clone().unwrap();
-        let circumstances = Circumstances { user_namespace: self.user_namespace, joins: false };
+        let circumstances = Circumstances { user_namespace: self.user_namespace, ..Circumstances::default() };
         let _ = (process, circumstances, Tolerate::NONE);
         plan.phase(Phase::Exec);
         let arguments = plan.texts(["sh", "-c", &format!("set -e\nbusybox() {{ /bin/busybox \"$@\"; }}\n{script}")]);
@@ -150,6 +150,7 @@ impl Bundle {
             cgroup: None,
             id_map,
             after_exec_of_stage: None,
+            gate: None,
         })
     }
 }
