@@ -46,6 +46,7 @@ pub use controller::Controller;
 pub use device::{DeviceAccess, DeviceKind, DeviceRule};
 pub use group::{Cgroup, CgroupRecord, HierarchyGroup, Join};
 pub use limits::{Limits, Policy, Unenforced};
+pub(crate) use make::Intended;
 pub(crate) use own::OwnLimits;
 pub use path::CgroupsPath;
 pub use pressure::{Pressure, Stall, StallShare};
