@@ -16,8 +16,18 @@ pub fn limits(client: &Client) {
     // More than the limit is the end of the process.
     client.start("hog", &["-m", "16m", "--memory-swap", "16m", TINY, "tail", "/dev/zero"]);
     assert_eq!(client.done(&["wait", "hog"]), "137");
-    let said =
-        client.run(&["--ulimit", "nofile=77:88", "--ulimit", "nproc=99:99", "--shm-size", "8m", TINY, "sh", "-c", "ulimit -n; df /dev/shm"]);
+    let said = client.run(&[
+        "--ulimit",
+        "nofile=77:88",
+        "--ulimit",
+        "nproc=99:99",
+        "--shm-size",
+        "8m",
+        TINY,
+        "sh",
+        "-c",
+        "ulimit -n; df /dev/shm",
+    ]);
     assert!(said.starts_with("77\n") && said.contains(" 8192 "), "{said}");
 }
 
