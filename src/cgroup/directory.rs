@@ -1,5 +1,6 @@
 //! A directory of a control group file system, and its files, by descriptor.
 
+use super::path::safe_components;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, mkdirat};
@@ -7,7 +8,7 @@ use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs, statfs}
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// No file of a group that is read here is larger, a list of all the processes of a machine included.
@@ -16,6 +17,12 @@ const FILE_BUDGET: u64 = 16 << 20;
 /// An open directory that is known to be a control group.
 #[derive(Debug)]
 pub(super) struct Directory(OwnedFd);
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl Directory {
     /// The group at the trusted `path`; `EINVAL` where that is not in a control group file system.
@@ -35,10 +42,10 @@ impl Directory {
             && faccessat(nix::fcntl::AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok()
     }
 
-    /// The group `name` below this one; `name` is one component or several, checked by [`components`]. A control group
-    /// file system holds no links, so a safe path stays below.
+    /// The group `name` below this one; `name` is one component or several, checked by [`safe_components`]. A control
+    /// group file system holds no links, so a safe path stays below.
     pub(super) fn descend(&self, name: &str) -> io::Result<Directory> {
-        components(name).ok_or(Errno::EINVAL)?;
+        safe_components(name).map_err(|_| Errno::EINVAL)?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         Ok(Directory(openat(&self.0, name, flags, Mode::empty())?))
     }

@@ -2,8 +2,9 @@
 
 use super::Cgroup;
 use super::controller::{Controller, Version};
-use super::directory::{Directory, components, is_gone, passing_over_gone};
+use super::directory::{Directory, is_gone, passing_over_gone};
 use super::group::Group;
+use super::path::safe_components;
 use super::place::prune;
 use crate::error::During;
 use crate::kernel::PidFd;
@@ -153,12 +154,10 @@ fn remove_group(group: &Group, name: &str) -> io::Result<()> {
         Err(error) if is_gone(&error) => return Ok(()),
         base => base?,
     };
-    if components(name).is_none() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
+    safe_components(name).map_err(|_| io::ErrorKind::InvalidInput)?;
     // Most often it is empty.
     if base.remove(name).is_ok() {
-        prune(&base, name);
+        prune(&base, name, group.kept);
         return Ok(());
     }
     let removed = match name.rsplit_once('/') {
@@ -166,7 +165,7 @@ fn remove_group(group: &Group, name: &str) -> io::Result<()> {
         None => remove_tree(&base, name),
     };
     passing_over_gone(removed)?;
-    prune(&base, name);
+    prune(&base, name, group.kept);
     Ok(())
 }
 
