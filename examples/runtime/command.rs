@@ -20,7 +20,10 @@ impl Verb {
 
     pub(crate) fn help(&self) -> String {
         let Verb { name, usage, about, choices, .. } = self;
-        format!("NAME:\n   runtime {name} - {about}\n\nUSAGE:\n   runtime {name} {usage}\n\nOPTIONS:\n{}", list(choices))
+        format!(
+            "NAME:\n   runtime {name} - {about}\n\nUSAGE:\n   runtime {name} {usage}\n\nOPTIONS:\n{}",
+            list(choices)
+        )
     }
 }
 
@@ -177,7 +180,8 @@ pub(crate) fn help() -> String {
 
 fn list(choices: &[Choice]) -> String {
     let names = |choice: &Choice| {
-        let names = choice.names.iter().map(|name| if name.len() > 1 { format!("--{name}") } else { format!("-{name}") });
+        let names =
+            choice.names.iter().map(|name| if name.len() > 1 { format!("--{name}") } else { format!("-{name}") });
         format!("{} {}", names.collect::<Vec<_>>().join(", "), choice.value.unwrap_or_default())
     };
     choices.iter().map(|choice| format!("   {:<34}{}\n", names(choice), choice.about)).collect()

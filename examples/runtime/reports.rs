@@ -98,7 +98,8 @@ pub(crate) fn events(session: &Session, arguments: &Arguments) -> Result<()> {
 
 /// Writes a configuration to begin with.
 pub(crate) fn spec(arguments: &Arguments) -> Result<()> {
-    let path = Path::new(arguments.text("bundle").filter(|bundle| !bundle.is_empty()).unwrap_or(".")).join("config.json");
+    let path =
+        Path::new(arguments.text("bundle").filter(|bundle| !bundle.is_empty()).unwrap_or(".")).join("config.json");
     let document = if arguments.on("rootless") { spec::rootless() } else { spec::default() };
     let text = pretty(&document, "\t")?;
     let failed = |error: std::io::Error| match error.kind() {
