@@ -124,6 +124,32 @@ impl<'a> Create<'a> {
         self.make(true).context(|| format!("run container {id}"))
     }
 
+    /// What the start would do, one line an operation: the plan as text. Nothing is made, and without a control group
+    /// nothing of it is listed.
+    ///
+    /// # Errors
+    /// As [`create`](Create::create), for what is found before anything is started.
+    pub fn listing(self) -> Result<String> {
+        let bundle = fs::canonicalize(&self.bundle).during(|| format!("find bundle {}", self.bundle.display()))?;
+        let config = Config::of_bundle(&bundle)?;
+        let rootfs = find_rootfs(&bundle, &config)?;
+        let group = Cgroup::absent(&self.id);
+        let record = self.record(&bundle, &rootfs, &config, &group);
+        let (stdio, _master) = stdio(&config, self.streams, self.console_socket.as_deref(), true)?;
+        let lowered = lower(Setting {
+            config: &config,
+            bundle: &bundle,
+            group: &group,
+            hook_state: record.hook_state(),
+            stdio,
+            preserved: self.preserved,
+            no_pivot: self.no_pivot,
+            no_new_keyring: self.no_new_keyring,
+            fifos: None,
+        })?;
+        Ok(lowered.plan.verified()?.to_string())
+    }
+
     fn make(self, at_once: bool) -> Result<Running> {
         let home = self.runtime.home(&self.id)?;
         let bundle = fs::canonicalize(&self.bundle).during(|| format!("find bundle {}", self.bundle.display()))?;
