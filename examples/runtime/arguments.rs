@@ -50,14 +50,13 @@ impl Arguments {
                 None => (name, None),
             };
             let choice = choices.iter().find(|choice| choice.names.contains(&name));
-            let choice =
-                choice.ok_or_else(|| Error::invalid(format!("flag provided but not defined: -{name}")))?;
+            let choice = choice.ok_or_else(|| Error::invalid(format!("flag provided but not defined: -{name}")))?;
             let value = match (choice.value, inline) {
                 (_, Some(value)) => value,
                 (None, None) => "true".to_owned(),
-                (Some(_), None) => words
-                    .pop_front()
-                    .ok_or_else(|| Error::invalid(format!("flag needs an argument: -{name}")))?,
+                (Some(_), None) => {
+                    words.pop_front().ok_or_else(|| Error::invalid(format!("flag needs an argument: -{name}")))?
+                }
             };
             if choice.value.is_none() {
                 boolean(name, &value)?;
@@ -85,7 +84,8 @@ impl Arguments {
 
     /// The last value of an option, read.
     pub(crate) fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>> {
-        let wrong = |text: &str, error: T::Err| Error::invalid(format!("invalid value {text:?} for flag -{name}: {error}"));
+        let wrong =
+            |text: &str, error: T::Err| Error::invalid(format!("invalid value {text:?} for flag -{name}: {error}"));
         self.text(name).map(|text| text.parse().map_err(|error| wrong(text, error))).transpose()
     }
 

@@ -20,7 +20,10 @@ impl Verb {
 
     pub(crate) fn help(&self) -> String {
         let Verb { name, usage, about, choices, .. } = self;
-        format!("NAME:\n   runtime {name} - {about}\n\nUSAGE:\n   runtime {name} {usage}\n\nOPTIONS:\n{}", list(choices))
+        format!(
+            "NAME:\n   runtime {name} - {about}\n\nUSAGE:\n   runtime {name} {usage}\n\nOPTIONS:\n{}",
+            list(choices)
+        )
     }
 }
 
@@ -120,17 +123,6 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     only_id("pause", "suspend all processes of a container"),
     only_id("resume", "let all processes of a container go on"),
-    Verb {
-        name: "events",
-        usage: "[options] ID",
-        about: "print what a container uses, and when it runs out of memory",
-        choices: &[
-            value(&["interval"], "DURATION", "between statistics (default: 5s)"),
-            flag(&["stats"], "print statistics once"),
-            HELP,
-        ],
-        positions: (1, 1),
-    },
     Verb { name: "update", usage: "[options] ID", about: "change limits", choices: UPDATE, positions: (1, 1) },
     Verb {
         name: "spec",
@@ -206,7 +198,8 @@ pub(crate) fn help() -> String {
 
 fn list(choices: &[Choice]) -> String {
     let names = |choice: &Choice| {
-        let names = choice.names.iter().map(|name| if name.len() > 1 { format!("--{name}") } else { format!("-{name}") });
+        let names =
+            choice.names.iter().map(|name| if name.len() > 1 { format!("--{name}") } else { format!("-{name}") });
         format!("{} {}", names.collect::<Vec<_>>().join(", "), choice.value.unwrap_or_default())
     };
     choices.iter().map(|choice| format!("   {:<34}{}\n", names(choice), choice.about)).collect()

@@ -101,13 +101,10 @@ fn open(global: &Arguments, log: &Arc<Log>) -> Result<Runtime> {
     };
     let log = log.clone();
     let runtime = Runtime::open(root)?.systemd_cgroup(global.on("systemd-cgroup"));
-    let runtime = match global.text("criu") {
-        Some(program) => runtime.criu(program),
-        None => runtime,
-    };
     let runtime = match global.text("rootless") {
-        None | Some("auto" | "true") => runtime,
-        Some("false") => runtime.require_cgroups(true),
+        None | Some("" | "auto") => runtime,
+        Some("true") => runtime.rootless(true),
+        Some("false") => runtime.rootless(false),
         Some(other) => return Err(Error::invalid(format!("rootless: {other:?} is neither true nor false nor auto"))),
     };
     Ok(runtime.on_warning(move |warning| log.warning(warning)))

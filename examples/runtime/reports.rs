@@ -3,8 +3,8 @@
 use crate::Session;
 use crate::arguments::Arguments;
 use crate::verbs::container;
-use coracle::runtime::{self, Event, State, spec};
-use coracle::{Error, Result, parse_duration};
+use coracle::runtime::{self, State, spec};
+use coracle::{Error, Result};
 use serde::Serialize;
 use std::io::Write;
 use std::path::Path;
@@ -80,25 +80,10 @@ pub(crate) fn processes(session: &Session, arguments: &Arguments) -> Result<()> 
     print(&std::iter::once(head).chain(lines.filter(listed)).collect::<Vec<_>>().join("\n"))
 }
 
-/// Prints events, one JSON object a line, until the container ends.
-pub(crate) fn events(session: &Session, arguments: &Arguments) -> Result<()> {
-    let container = container(session, arguments)?;
-    if arguments.on("stats") {
-        return print(&json(&Event::stats(container.id(), container.stats()?))?);
-    }
-    let interval = parse_duration(arguments.text("interval").unwrap_or("5s"))?;
-    for event in container.events(interval)? {
-        match event {
-            Ok(event) => print(&json(&event)?)?,
-            Err(error) => session.log.error(&error.to_string()),
-        }
-    }
-    Ok(())
-}
-
 /// Writes a configuration to begin with.
 pub(crate) fn spec(arguments: &Arguments) -> Result<()> {
-    let path = Path::new(arguments.text("bundle").filter(|bundle| !bundle.is_empty()).unwrap_or(".")).join("config.json");
+    let path =
+        Path::new(arguments.text("bundle").filter(|bundle| !bundle.is_empty()).unwrap_or(".")).join("config.json");
     let document = if arguments.on("rootless") { spec::rootless() } else { spec::default() };
     let text = pretty(&document, "\t")?;
     let failed = |error: std::io::Error| match error.kind() {

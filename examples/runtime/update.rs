@@ -1,6 +1,7 @@
 //! The limits that `update` is given.
 
 use crate::arguments::Arguments;
+use coracle::cgroup::Resources;
 use coracle::{Error, ErrorKind, Result};
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Value, json};
@@ -27,7 +28,11 @@ const PLACES: [(&str, &str, bool); 16] = [
 ];
 
 /// Those of `--resources`, else those of the other options.
-pub(crate) fn resources(arguments: &Arguments) -> Result<LinuxResources> {
+pub(crate) fn resources(arguments: &Arguments) -> Result<Resources> {
+    Resources::from_runtime_spec(&document(arguments)?)
+}
+
+fn document(arguments: &Arguments) -> Result<LinuxResources> {
     if arguments.text("l3-cache-schema").is_some() || arguments.text("mem-bw-schema").is_some() {
         return Err(Error::new(ErrorKind::Unsupported, "update knows no Intel RDT schemas"));
     }

@@ -95,6 +95,11 @@ impl Cgroup {
         Cgroup { record: CgroupRecord { groups, ..CgroupRecord::empty(name, missing) } }
     }
 
+    /// No group at all.
+    pub(crate) fn absent(name: &str) -> Cgroup {
+        Cgroup { record: CgroupRecord::empty(name, Vec::new()) }
+    }
+
     /// What another process needs to take up the group.
     pub fn record(&self) -> CgroupRecord {
         self.record.clone()

@@ -126,7 +126,9 @@ mod tests {
     fn nothing_is_null_and_names_are_those_of_the_specification() {
         let text = serde_json::to_string(&features()).unwrap();
         assert!(!text.contains("null"), "{text}");
-        for name in ["\"SCMP_ACT_KILL_PROCESS\"", "\"SCMP_ARCH_X86_64\"", "\"network\"", "\"CAP_BPF\"", "\"rnosymfollow\""] {
+        for name in
+            ["\"SCMP_ACT_KILL_PROCESS\"", "\"SCMP_ARCH_X86_64\"", "\"network\"", "\"CAP_BPF\"", "\"rnosymfollow\""]
+        {
             assert!(text.contains(name), "{name}: {text}");
         }
     }

@@ -62,7 +62,8 @@ mod tests {
     #[test]
     fn lines_out_of_format_are_passed_over() {
         let text = "root:x:0:0:root:/root:/bin/sh\nbad:x:4294967295:1::/:\n:x:1:1::/:\nplus:x:+1:1::/:\nshort:x:5\n#\nlast:x:7:8";
-        let names: Vec<_> = UserEntry::all(text).map(|entry| (entry.name, entry.user, entry.group, entry.home)).collect();
+        let names: Vec<_> =
+            UserEntry::all(text).map(|entry| (entry.name, entry.user, entry.group, entry.home)).collect();
         assert_eq!(names, [("root", 0, 0, "/root"), ("last", 7, 8, "/")]);
         let groups: Vec<_> = GroupEntry::all("log:x:44:root,www\nnone:x:\nlone:x:9").collect();
         assert_eq!((groups.len(), groups[0].has("www"), groups[0].has("ww")), (2, true, false));

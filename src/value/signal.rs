@@ -53,7 +53,9 @@ mod tests {
         {
             assert_eq!(parse_signal(text).unwrap(), number, "{text}");
         }
-        for text in ["", "0", "65", "SIGNOTHING", "-1", "RTMIN+31", "RTMIN++1", "RTMIN-1", "RTMAX-31", "SIG", "SIGSIGHUP"] {
+        for text in
+            ["", "0", "65", "SIGNOTHING", "-1", "RTMIN+31", "RTMIN++1", "RTMIN-1", "RTMAX-31", "SIG", "SIGSIGHUP"]
+        {
             assert!(parse_signal(text).is_err(), "{text}");
         }
     }
