@@ -36,5 +36,5 @@ pub use rlimit::{Resource, ResourceLimit};
 pub use root::Root;
 pub(crate) use root::{lower_pivot, lower_root};
 pub(crate) use terminal::{
-    check_terminal, connect_console_socket, lower_console, lower_controlling_terminal, lower_terminal,
+    TerminalEnd, check_terminal, connect_console_socket, lower_console, lower_controlling_terminal, lower_terminal,
 };

@@ -11,6 +11,7 @@ use super::{Container, Runtime, fifo};
 use crate::cgroup::{Cgroup, CgroupRecord, Intended};
 use crate::error::{Context, During};
 use crate::isolate::{HookPoint, check_terminal, connect_console_socket};
+use crate::kernel::{WindowSize, window_size};
 use crate::launch::{Exit, Launcher, Process, Request, receive_descriptor, start};
 use crate::sandbox::Stream;
 use crate::value::Timestamp;
@@ -321,8 +322,8 @@ pub(super) struct Streams<'a> {
 pub(super) enum Stdio {
     /// These.
     Streams([OwnedFd; 3]),
-    /// A terminal, whose master is sent over this socket.
-    Terminal(OwnedFd),
+    /// A terminal, whose master is sent over this socket, and which has this size unless the process says otherwise.
+    Terminal(OwnedFd, Option<WindowSize>),
 }
 
 /// What the process gets, and the end of a socket from which the master of its terminal is to be taken.
@@ -330,10 +331,12 @@ pub(super) fn stdio(terminal: bool, wanted: Streams<'_>) -> Result<(Stdio, Optio
     check_terminal(terminal, wanted.console_socket.is_some(), wanted.detached)?;
     match (terminal, wanted.console_socket) {
         (false, _) => Ok((Stdio::Streams(own_streams(wanted.streams)?), None)),
-        (true, Some(path)) => Ok((Stdio::Terminal(connect_console_socket(path)?), None)),
+        (true, Some(path)) => Ok((Stdio::Terminal(connect_console_socket(path)?, None), None)),
         (true, None) => {
             let (ours, theirs) = UnixStream::pair().during(|| "create a socket for the terminal")?;
-            Ok((Stdio::Terminal(theirs.into()), Some(ours.into())))
+            // As that of the caller, who stands in for it.
+            let size = window_size(std::io::stdin().as_fd()).ok();
+            Ok((Stdio::Terminal(theirs.into(), size), Some(ours.into())))
         }
     }
 }

@@ -6,8 +6,8 @@ use super::hooks::{has_gate, moved_devices};
 use super::record::Remedy;
 use crate::cgroup::{Cgroup, Join};
 use crate::isolate::{
-    Circumstances, CommandLine, HookPoint, HookState, Namespaces, Surroundings, check_hooks, lower_console,
-    lower_controlling_terminal, lower_exec, lower_fence, lower_filesystem, lower_find, lower_gate,
+    Circumstances, CommandLine, HookPoint, HookState, Namespaces, Surroundings, TerminalEnd, check_hooks,
+    lower_console, lower_controlling_terminal, lower_exec, lower_fence, lower_filesystem, lower_find, lower_gate,
     lower_hook_directory, lower_hooks, lower_join_cgroup, lower_keyring, lower_own, lower_process, lower_terminal,
 };
 use crate::kernel::is_open;
@@ -72,7 +72,7 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
     preserve(&mut plan, setting.preserved)?;
     let stdio = match setting.stdio {
         Stdio::Streams(streams) => Ends::Streams(streams.map(|stream| plan.inherit(stream))),
-        Stdio::Terminal(socket) => Ends::Terminal(plan.inherit(socket)),
+        Stdio::Terminal(socket, size) => Ends::Terminal(TerminalEnd { socket: plan.inherit(socket), size }),
     };
     let fifos = setting.fifos.map(|fifos| fifos.map(|fifo| plan.inherit(fifo)));
 
@@ -97,8 +97,8 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
     };
     let mut terminal = None;
     lower_filesystem(&mut plan, spec, &surroundings, |plan, root| {
-        if let Ends::Terminal(socket) = stdio {
-            let slave = lower_terminal(plan, root, process, socket)?;
+        if let Ends::Terminal(end) = stdio {
+            let slave = lower_terminal(plan, root, process, end)?;
             lower_console(plan, root, slave);
             terminal = Some(slave);
         }
@@ -150,8 +150,8 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
 #[derive(Clone, Copy)]
 enum Ends {
     Streams([Slot; 3]),
-    /// The socket for the master.
-    Terminal(Slot),
+    /// A terminal.
+    Terminal(TerminalEnd),
 }
 
 /// What happens when all is mounted and the host's root is still in sight (runtime-spec, Lifecycle, steps 3 to 5).

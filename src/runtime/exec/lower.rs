@@ -5,8 +5,8 @@ use super::super::lower::{command_line, lower_streams, preserve};
 use crate::Result;
 use crate::cgroup::Join;
 use crate::isolate::{
-    Circumstances, lower_controlling_terminal, lower_exec, lower_fence, lower_find, lower_join_cgroup, lower_keyring,
-    lower_own, lower_process, lower_terminal,
+    Circumstances, TerminalEnd, lower_controlling_terminal, lower_exec, lower_fence, lower_find, lower_join_cgroup,
+    lower_keyring, lower_own, lower_process, lower_terminal,
 };
 use crate::kernel::PidFd;
 use crate::launch::Channel;
@@ -52,9 +52,9 @@ pub(super) fn lower(setting: Setting<'_>, warn: &mut dyn FnMut(String)) -> Resul
     let tasks: Vec<Slot> = join.tasks.into_iter().map(|file| plan.inherit(file)).collect();
     preserve(&mut plan, preserved)?;
     let first = plan.inherit(first.into());
-    let (streams, socket) = match stdio {
+    let (streams, terminal) = match stdio {
         Stdio::Streams(streams) => (Some(streams.map(|stream| plan.inherit(stream))), None),
-        Stdio::Terminal(socket) => (None, Some(plan.inherit(socket))),
+        Stdio::Terminal(socket, size) => (None, Some(TerminalEnd { socket: plan.inherit(socket), size })),
     };
     lower_fence(&mut plan);
     lower_keyring(&mut plan, "");
@@ -64,11 +64,11 @@ pub(super) fn lower(setting: Setting<'_>, warn: &mut dyn FnMut(String)) -> Resul
     lower_join_cgroup(&mut plan, &tasks);
     lower_join(&mut plan, first, namespaces);
     plan.phase(Phase::Session);
-    let slave = match socket {
-        Some(socket) => {
+    let slave = match terminal {
+        Some(end) => {
             let root = plan.slot();
             plan.push(OpCode::OpenRoot, &[root.into()], "open the container's root");
-            Some(lower_terminal(&mut plan, root, process, socket)?)
+            Some(lower_terminal(&mut plan, root, process, end)?)
         }
         None => None,
     };
