@@ -27,6 +27,8 @@ mod meter;
 mod network;
 #[path = "../support/peer.rs"]
 mod peer;
+#[path = "../support/profile.rs"]
+mod profile;
 mod setting;
 mod table;
 #[path = "../../tests/support/tiny.rs"]

@@ -3,6 +3,7 @@
 //! `unsafe` lives here, in [`crate::stage`] and in [`crate::launch`], nowhere else.
 #![allow(unsafe_code)]
 
+mod bpf;
 mod file;
 mod namespace;
 mod netlink;
@@ -12,6 +13,7 @@ mod seccomp;
 mod terminal;
 mod tree;
 
+pub(crate) use bpf::DeviceProgram;
 pub(crate) use file::{
     InRoot, create_memfd, get_xattr, is_open, list_xattrs, random, rename_exchange, rename_no_replace, set_xattr,
     share_content,

@@ -144,7 +144,7 @@ fn read_address(reply: &Reply<'_>, index: u32) -> Result<Option<Address>> {
 mod tests {
     use super::*;
     use crate::kernel::{current_network_namespace, in_new_network_namespace};
-    use crate::network::Subnet;
+    use crate::network::subnet::Subnet;
     use std::os::fd::AsFd;
 
     fn dummy(socket: &mut RouteSocket, name: &str) -> u32 {

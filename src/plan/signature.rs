@@ -136,7 +136,7 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         Gate => ("gate", (Mount, Park), &[]),
         RunHook => ("run-hook", (Mount, LateFilter), &[Text, Texts, Texts, Texts, DECIMAL]),
         AwaitStart => ("await-start", (Park, Park), &[Input, Input]),
-        FindProgram => ("find-program", (Park, Park), &[Texts]),
+        FindProgram => ("find-program", (Session, Session), &[Texts]),
         StayAsInit => ("stay-as-init", (Park, Park), &[]),
         Execute => ("execute", (Exec, Exec), &[Texts, Texts, Texts]),
     };

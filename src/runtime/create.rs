@@ -1,10 +1,13 @@
 //! Makes a container from its bundle: everything but the start of its process.
 
+use super::account::set_home;
 use super::config::Config;
+use super::limits::Placement;
 use super::lower::{Lowered, Setting, Stdio, lower};
-use super::record::{Home, Identity, Record};
+use super::record::{Home, Identity, Record, VERSION};
+use super::validate::report;
 use super::{Container, Runtime, fifo};
-use crate::cgroup::{Cgroup, Limits, Policy};
+use crate::cgroup::{Cgroup, CgroupRecord, Intended};
 use crate::error::{Context, During};
 use crate::isolate::{HookPoint, check_terminal, connect_console_socket};
 use crate::launch::{Exit, Launcher, Process, Request, receive_descriptor, start};
@@ -123,17 +126,25 @@ impl<'a> Create<'a> {
     fn make(self, at_once: bool) -> Result<Running> {
         let home = self.runtime.home(&self.id)?;
         let bundle = fs::canonicalize(&self.bundle).during(|| format!("find bundle {}", self.bundle.display()))?;
-        let config = Config::of_bundle(&bundle)?;
+        let mut config = Config::of_bundle(&bundle)?;
+        let wrong = |config: &Config, error| report(&config.spec, &bundle, error);
+        let placement = Placement::of(&config.spec, &self.id, self.runtime.rootless);
+        let Placement { path, resources, policy } = placement.map_err(|error| wrong(&config, error))?;
         let rootfs = find_rootfs(&bundle, &config)?;
+        if let Some(process) = config.spec.process_mut() {
+            set_home(process, &rootfs);
+        }
         home.make()?;
-        let mut undo = Undo { home: Some(home.clone()), group: None };
         let lock = home.lock()?;
-        let (group, _) = Cgroup::create(&format!("coracle/{}", self.id), &Limits::new(), Policy::BestEffort)?;
-        undo.group = Some(group.clone());
+        let mut undo = Undo { home: Some(home.clone()), group: None };
         home.write("config.json", &config.bytes)?;
-        let mut record = self.record(&bundle, &rootfs, &config, &group);
         // Should this process be killed now, deleting the container finds the control group.
+        let intended = Intended::at(&path);
+        let mut record = self.record(&bundle, &rootfs, &config, intended.record());
         home.write_record(&record)?;
+        let (group, _) = intended.make(&resources, policy)?;
+        undo.group = Some(group.clone());
+        record.cgroup = Some(group.record());
         let (stdio, master) = stdio(&config, self.streams, self.console_socket.as_deref(), at_once)?;
         let lowered = lower(Setting {
             config: &config,
@@ -145,7 +156,8 @@ impl<'a> Create<'a> {
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             fifos: if at_once { None } else { Some(fifo::make(&home)?) },
-        })?;
+        });
+        let lowered = lowered.map_err(|error| wrong(&config, error))?;
         lowered.warnings.iter().for_each(|warning| home.warn(warning));
         let launched = launch(lowered, &mut record, &config, &home, &group, self.pid_file.as_deref());
         let process = launched.and_then(|process| {
@@ -168,10 +180,10 @@ impl<'a> Create<'a> {
         Ok(Running { container: Container::of(home), process, terminal })
     }
 
-    fn record(&self, bundle: &Path, rootfs: &Path, config: &Config, group: &Cgroup) -> Record {
+    fn record(&self, bundle: &Path, rootfs: &Path, config: &Config, group: CgroupRecord) -> Record {
         let annotations = config.spec.annotations().iter().flatten();
         Record {
-            version: 1,
+            version: VERSION,
             id: self.id.clone(),
             bundle: bundle.to_owned(),
             rootfs: rootfs.to_owned(),
@@ -179,8 +191,9 @@ impl<'a> Create<'a> {
             owner: nix::unistd::getuid().as_raw(),
             annotations: annotations.map(|(name, value)| (name.clone(), value.clone())).collect(),
             process: None,
-            cgroup: Some(group.record()),
+            cgroup: Some(group),
             namespaces: 0,
+            shares_processes: !config.has_own_processes(),
             parked: (0, Vec::new()),
         }
     }

@@ -122,10 +122,10 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
     }
     lower_working_directory(&mut plan, process);
     let command = command_line(process);
+    lower_find(&mut plan, &command);
     let mut warnings = Vec::new();
     let mut first_parked = 0;
     lower_process(&mut plan, spec, process, circumstances, &mut |warning| warnings.push(warning), |plan| {
-        lower_find(plan, &command);
         plan.push(OpCode::Wait, &[], "wait for the runtime");
         if let Some([start, outcome]) = fifos {
             plan.push(OpCode::AwaitStart, &[start.into(), outcome.into()], "wait to be started");

@@ -106,6 +106,8 @@ pub(crate) fn ask(program: &Program, message: u8) -> Result<(), Errno> {
 /// Lets go of the parent and waits for whoever writes a byte into the fifo `start`. This process holds both ends of it, so
 /// that it waits although nobody else has opened it.
 pub(crate) fn await_start(program: &mut Program, start: u32, outcome: u32) -> Result<(), Errno> {
+    // It may wait for long where others of its user see it, and the filter may be still to come.
+    process::set_dumpable(false)?;
     program.recorder().state.store(State::PARKED, Ordering::Release);
     close(program.header().status as i32);
     let (start, mut word) = (program.slot(start), 0u8);
