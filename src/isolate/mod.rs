@@ -23,7 +23,7 @@ pub(crate) use command::{CommandLine, lower_exec, lower_find};
 pub(crate) use defaults::{MASKED_PATHS, READ_ONLY_PATHS};
 pub(crate) use device::lower_devices;
 pub(crate) use filesystem::{MountTargets, lower_masks, lower_proc, lower_sys};
-pub(crate) use mount::{Surroundings, lower_filesystem};
+pub(crate) use mount::{MountNamespace, Surroundings, lower_console, lower_filesystem};
 pub(crate) use namespace::{Namespaces, lower_user_namespace};
 pub(crate) use privilege::{Privileges, lower_confinement, lower_keyring};
 pub(crate) use process::{Circumstances, lower_own, lower_process};

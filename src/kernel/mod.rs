@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 mod file;
+mod mount;
 mod namespace;
 mod netlink;
 mod process;
@@ -18,6 +19,7 @@ pub(crate) use file::{
 #[cfg(test)]
 pub(crate) use namespace::in_network_namespace;
 pub(crate) use namespace::{current_network_namespace, in_new_network_namespace, namespace_kind};
+pub(crate) use mount::{clone_mount, map_ids, set_propagation};
 pub(crate) use netlink::{NetlinkFamily, NetlinkSocket};
 pub(crate) use process::{PidFd, WaitStatus, pid_of, resource_limit};
 #[cfg(test)]

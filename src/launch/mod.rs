@@ -13,9 +13,11 @@ mod launcher;
 mod memory;
 mod process;
 mod spawn;
+mod user_namespace;
 
 pub(crate) use channel::Channel;
 pub(crate) use conversation::{Request, start, start_keeper};
 pub use id_map::{IdMap, IdRange};
 pub(crate) use launcher::Launcher;
+pub(crate) use user_namespace::make_user_namespace;
 pub use process::{Exit, ExitStatus, Process};

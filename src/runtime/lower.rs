@@ -4,7 +4,7 @@ use super::config::Config;
 use super::record::Remedy;
 use crate::cgroup::{Cgroup, Join};
 use crate::isolate::{
-    Circumstances, CommandLine, Namespaces, Surroundings, lower_exec, lower_fence, lower_filesystem, lower_find,
+    Circumstances, CommandLine, MountNamespace, Namespaces, Surroundings, lower_exec, lower_fence, lower_filesystem, lower_find,
     lower_join_cgroup, lower_keyring, lower_own, lower_process,
 };
 use crate::kernel::is_open;
@@ -81,6 +81,8 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
         own_network: flags & libc::CLONE_NEWNET != 0,
         own_cgroup_namespace: flags & libc::CLONE_NEWCGROUP != 0,
         cgroups: &cgroups,
+        id_map: id_map.as_ref(),
+        mounts: if flags & libc::CLONE_NEWNS == 0 { MountNamespace::Callers } else { MountNamespace::Own },
         no_pivot: setting.no_pivot,
     };
     lower_filesystem(&mut plan, spec, &surroundings, |_, _| Ok(()))?;
