@@ -103,6 +103,7 @@ impl Entry {
         let shown = match (&kind, &source) {
             (Kind::Bind, Some(source)) => source.display().to_string(),
             (Kind::New(kind), _) => kind.clone(),
+            (Kind::Remount, _) => "remount".to_owned(),
             _ => "cgroup".to_owned(),
         };
         let name = format!("{field} ({shown} on {})", destination.display()).into();

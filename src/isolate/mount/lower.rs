@@ -82,10 +82,9 @@ impl<'a> Lowering<'a> {
             let kind = wanted.filter(|wanted| wanted.recursive == recursive).map_or(0, |wanted| wanted.kind);
             if !changes.is_empty() || kind != 0 {
                 let arguments = [mount.into(), u32::from(recursive), changes.set, changes.clear, kind];
-                plan.push(OpCode::MountAttributes, &arguments, ("set the options of ", &entry.name)).hint(
-                    libc::EPERM,
-                    "the mount of the source is locked: the user namespace may not lift its options",
-                );
+                plan.push(OpCode::MountAttributes, &arguments, ("set the options of ", &entry.name))
+                    .hint(libc::EPERM, "the mount is locked: the user namespace may not lift its options")
+                    .hint(libc::EINVAL, "nothing is mounted there");
             }
         }
     }

@@ -76,8 +76,10 @@ pub(crate) fn lower_filesystem(
         cut.lower(plan, below);
     }
     plan.phase(Phase::Mount);
+    let name: Arc<str> = format!("root.path {}", path.display()).into();
+    lowering.lower_root_copy(plan, &path, &name)?;
     let kit = masks::lower_kit(plan, spec, below, own);
-    lowering.lower_root(plan, &path, below, kit.is_none())?;
+    lowering.lower_root(plan, below, &name, kit.is_none());
     for (entry, copy) in entries.iter().zip(copies) {
         lowering.lower(plan, entry, copy)?;
     }
@@ -138,23 +140,29 @@ impl<'a> Lowering<'a> {
         Ok(copies)
     }
 
-    /// Binds the root directory and lays it over what is `below`: the host's root, or the directory itself, cut off
-    /// where it is the `first` to lie there.
-    fn lower_root(&mut self, plan: &mut Builder, path: &Path, below: Slot, first: bool) -> Result<()> {
-        let name: Arc<str> = format!("root.path {}", path.display()).into();
-        let source = Source { path, recursive: true, flags: 0, shared: false, name: &name, id_map: None };
+    /// Binds the root directory.
+    fn lower_root_copy(&mut self, plan: &mut Builder, path: &Path, name: &Arc<str>) -> Result<()> {
+        let source = Source { path, recursive: true, flags: 0, shared: false, name, id_map: None };
         self.root = source.lower(plan, self.surroundings, self.cut, &mut self.maps)?;
-        let private = [self.root.into(), 1, 0, 0, libc::MS_PRIVATE as u32];
         if self.surroundings.mounts == MountNamespace::Callers {
-            plan.push(OpCode::MountAttributes, &private, ("cut off ", &name));
-        }
-        plan.push(OpCode::Attach, &[self.root.into(), below.into()], ("attach ", &name))
-            .hint(libc::ENOTDIR, "it is no directory");
-        if self.surroundings.mounts == MountNamespace::Callers && first {
-            // Where the directory's own mount is shared, so is now what lies over it.
-            plan.push(OpCode::MountAttributes, &private, ("cut off ", &name));
+            self.lower_private(plan, name);
         }
         Ok(())
+    }
+
+    /// Lays it over what is `below`: the host's root, or the directory itself. Where it is the `first` to lie there and
+    /// the directory's own mount is shared, so is now the root.
+    fn lower_root(&self, plan: &mut Builder, below: Slot, name: &Arc<str>, first: bool) {
+        plan.push(OpCode::Attach, &[self.root.into(), below.into()], ("attach ", name))
+            .hint(libc::ENOTDIR, "it is no directory");
+        if self.surroundings.mounts == MountNamespace::Callers && first {
+            self.lower_private(plan, name);
+        }
+    }
+
+    fn lower_private(&self, plan: &mut Builder, name: &Arc<str>) {
+        let private = [self.root.into(), 1, 0, 0, libc::MS_PRIVATE as u32];
+        plan.push(OpCode::MountAttributes, &private, ("cut off ", name));
     }
 
     /// Makes the root the process's.

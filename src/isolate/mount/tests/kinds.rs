@@ -92,17 +92,16 @@ fn the_container_s_own_control_groups_are_mounted_and_no_others() {
         }
         bundle.cgroups = groups.clone();
         let output = bundle.run(
-            "busybox ls -U /sys/fs/cgroup | busybox sort -r; busybox test -e /sys/fs/cgroup/pids/cgroup.procs
+            "busybox ls /sys/fs/cgroup | busybox sort -r; busybox test -e /sys/fs/cgroup/pids/cgroup.procs
             for file in /sys/fs/cgroup/x /sys/fs/cgroup/pids/x; do ! busybox mkdir $file 2>/dev/null; done
             busybox ls -d /sys/fs/cgroup/pids/coracle* 2>/dev/null || echo alone",
         );
         let mut names: Vec<&str> = expected.lines().collect();
         names.sort_unstable_by(|one, other| other.cmp(one));
-        let outcome = output.map(|output| output == names.join("\n") + "\nalone\n");
-        if user_namespace {
+        if user_namespace || output.is_err() {
             groups.iter().for_each(|group| fs::remove_dir(group).unwrap());
         }
-        assert!(outcome.unwrap(), "in a user namespace: {user_namespace}");
+        assert_eq!(output.unwrap(), names.join("\n") + "\nalone\n", "in a user namespace: {user_namespace}");
     }
 }
 
@@ -190,7 +189,7 @@ fn the_root_can_be_changed_without_a_pivot() {
     let mut bundle = Bundle::docker();
     bundle.no_pivot = true;
     let output = bundle.run("busybox cat /proc/self/mountinfo; busybox ls /; busybox ls /..").unwrap();
-    assert_eq!(output.lines().filter(|line| line.contains(" - proc ")).count(), 6, "{output}");
+    assert_eq!(output.lines().filter(|line| line.contains(" - proc ")).count(), 5, "{output}");
     assert!(output.ends_with("bin\ndev\netc\nproc\nsys\ntmp\nbin\ndev\netc\nproc\nsys\ntmp\n"), "{output}");
 }
 

@@ -24,12 +24,12 @@ fn a_swapped_mount_point_never_leads_out_of_the_root() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                rename_exchange((volume.as_fd(), c"place"), (volume.as_fd(), c"link")).unwrap();
+                rename_exchange(volume.as_fd(), Path::new("place"), volume.as_fd(), Path::new("link")).unwrap();
             }
         });
         for _ in 0..60 {
-            // Whether it starts depends on the moment; where it mounts must not. The old root is gone in the container,
-            // so what would have been mounted on it is looked for before the pivot: in what the start left behind.
+            // Whether it starts depends on the moment; where it mounts must not: the place of the second mount would be
+            // made in the directory that the link leads to.
             let _ = bundle.run("true");
             assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0, "made outside of the root");
         }
