@@ -7,6 +7,7 @@ mod command;
 mod defaults;
 mod device;
 mod filesystem;
+mod hooks;
 mod mount;
 mod namespace;
 mod privilege;
@@ -14,6 +15,7 @@ mod process;
 mod rlimit;
 mod root;
 pub mod seccomp;
+mod terminal;
 
 pub(crate) use begin::{lower_fence, lower_join_cgroup, lower_null};
 pub(crate) use binds::{Bind, Tmpfs, lower_binds, lower_tmpfs};
@@ -23,10 +25,16 @@ pub(crate) use command::{CommandLine, lower_exec, lower_find};
 pub(crate) use defaults::{MASKED_PATHS, READ_ONLY_PATHS};
 pub(crate) use device::lower_devices;
 pub(crate) use filesystem::{MountTargets, lower_masks, lower_proc, lower_sys};
-pub(crate) use mount::{MountNamespace, Surroundings, lower_console, lower_filesystem};
+pub(crate) use hooks::{
+    HookPoint, HookState, check_hooks, lower_gate, lower_hook_directory, lower_hooks, run_hooks, run_poststop_hooks,
+};
+pub(crate) use mount::{MountNamespace, Surroundings, lower_filesystem, mount_option_names};
 pub(crate) use namespace::{Namespaces, lower_user_namespace};
 pub(crate) use privilege::{Privileges, lower_confinement, lower_keyring};
 pub(crate) use process::{Circumstances, lower_own, lower_process};
 pub use rlimit::{Resource, ResourceLimit};
 pub use root::Root;
 pub(crate) use root::{lower_pivot, lower_root};
+pub(crate) use terminal::{
+    check_terminal, connect_console_socket, lower_console, lower_controlling_terminal, lower_terminal,
+};

@@ -2,12 +2,8 @@
 
 use crate::error::During;
 use crate::{Error, Result};
-#[cfg(test)]
-use nix::sched::setns;
-use nix::sched::{CloneFlags, unshare};
-#[cfg(test)]
-use std::os::fd::BorrowedFd;
-use std::os::fd::OwnedFd;
+use nix::sched::{CloneFlags, setns, unshare};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Runs `work` on a thread that has moved into a fresh network namespace. The namespace lives on only by what `work`
 /// returns: its descriptor ([`current_network_namespace`]) or a socket opened in it.
@@ -19,7 +15,6 @@ pub(crate) fn in_new_network_namespace<T: Send>(work: impl FnOnce() -> Result<T>
 }
 
 /// Runs `work` on a thread that has joined the network namespace `namespace`.
-#[cfg(test)]
 pub(crate) fn in_network_namespace<T: Send>(
     namespace: BorrowedFd<'_>,
     work: impl FnOnce() -> Result<T> + Send,

@@ -28,11 +28,17 @@ pub(crate) struct Request<'a> {
     pub(crate) cgroup: Option<OwnedFd>,
     /// The id maps to write when the stage asks.
     pub(crate) id_map: Option<IdMap>,
+    /// What is done to the container from outside when it is built and its root is not pivoted yet, with the number of
+    /// its first process.
+    pub(crate) gate: Option<Gate<'a>>,
     /// What must be done once the process no longer shares the host's memory, before the payload runs: a memory limit
     /// written earlier could kill the host for its child.
     /// It gets the process's number.
     pub(crate) after_exec_of_stage: Option<Box<dyn FnOnce(i32) -> Result<()> + 'a>>,
 }
+
+/// See [`Request::gate`].
+pub(crate) type Gate<'a> = Box<dyn FnOnce(i32) -> Result<()> + 'a>;
 
 /// How long a stage that has closed its socket without a word is given to end by itself.
 const CUT_GRACE: Duration = Duration::from_secs(2);
@@ -41,7 +47,7 @@ const CUT_GRACE: Duration = Duration::from_secs(2);
 ///
 /// A keeper whose start fails cleans up by itself; it holds what it inherited until then.
 pub(crate) fn start_keeper(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<i32> {
-    let Request { plan, channel, namespaces, cgroup, id_map, after_exec_of_stage: mut arm } = request;
+    let Request { plan, channel, namespaces, cgroup, id_map, mut gate, after_exec_of_stage: mut arm } = request;
     let memory = launcher.memory(&plan)?;
     let (parent, socket) = channel.split();
     let mut child = Child::begin(launcher, socket, &plan, &memory, namespaces, cgroup.as_ref())?;
@@ -62,6 +68,10 @@ pub(crate) fn start_keeper(launcher: &Arc<Launcher>, request: Request<'_>) -> Re
                 arm.take().map_or(Ok(()), |arm| arm(pid()))?;
                 parent.go()?;
             }
+            Word::Gate => {
+                gate.take().map_or(Ok(()), |gate| gate(pid()))?;
+                parent.go()?;
+            }
             Word::Child(_) => {}
         }
     }
@@ -75,11 +85,11 @@ pub(crate) fn start_keeper(launcher: &Arc<Launcher>, request: Request<'_>) -> Re
 /// Starts a process; returns when its payload is executed, or when it is parked.
 pub(crate) fn start(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<Process> {
     let begin = Instant::now();
-    let Request { plan, channel, namespaces, cgroup, id_map, after_exec_of_stage: arm } = request;
+    let Request { plan, channel, namespaces, cgroup, id_map, gate, after_exec_of_stage: arm } = request;
     let memory = launcher.memory(&plan)?;
     let (parent, socket) = channel.split();
     let mut child = Child::begin(launcher, socket, &plan, &memory, namespaces, cgroup.as_ref())?;
-    let talked = converse(&parent, &mut child, id_map.as_ref(), arm);
+    let talked = converse(&parent, &mut child, id_map.as_ref(), gate, arm);
     // A clone that failed is the cause of whatever else went wrong.
     child.settle()?;
     // Once a payload runs, its init could have written anything there.
@@ -115,6 +125,7 @@ fn converse<'a>(
     parent: &ParentEnd,
     child: &mut Child<'_>,
     id_map: Option<&IdMap>,
+    mut gate: Option<Gate<'a>>,
     mut arm: Option<Box<dyn FnOnce(i32) -> Result<()> + 'a>>,
 ) -> Result<()> {
     loop {
@@ -130,6 +141,11 @@ fn converse<'a>(
             Word::Ready => {
                 child.settle()?;
                 arm.take().map_or(Ok(()), |arm| arm(child.pid))?;
+                parent.go()?;
+            }
+            Word::Gate => {
+                child.settle()?;
+                gate.take().map_or(Ok(()), |gate| gate(child.pid))?;
                 parent.go()?;
             }
             Word::Child(pidfd) => child.succeed(pidfd)?,

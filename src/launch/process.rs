@@ -104,6 +104,15 @@ impl Process {
         self.start
     }
 
+    /// Kills it and every process of the group that it leads.
+    pub(super) fn kill_group(&self) {
+        // Its number is its own until it has been waited for.
+        if self.ended.is_none() {
+            let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(self.pid), nix::sys::signal::Signal::SIGKILL);
+            let _ = self.pidfd.send_signal(libc::SIGKILL);
+        }
+    }
+
     /// Sends a signal. That it has ended is no error.
     pub fn kill(&self, signal: i32) -> Result<()> {
         match self.pidfd.send_signal(signal) {
@@ -165,10 +174,15 @@ pub(super) fn payload_status(recorder: &Recorder) -> Option<ExitStatus> {
     if raw & STATUS_KNOWN == 0 {
         return None;
     }
-    Some(match raw & 0x7f {
+    Some(status_of(raw))
+}
+
+/// A wait status: code in bits 8 to 15, signal in bits 0 to 6.
+pub(super) fn status_of(raw: u32) -> ExitStatus {
+    match raw & 0x7f {
         0 => ExitStatus::Exited((raw >> 8) as u8),
         signal => ExitStatus::Signaled(signal as u8),
-    })
+    }
 }
 
 /// Becomes readable when the process has ended: for poll(2) and event loops.

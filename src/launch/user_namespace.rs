@@ -41,12 +41,15 @@ pub(crate) fn make_user_namespace(id_map: &IdMap) -> Result<OwnedFd> {
             namespaces: 0,
             cgroup: None,
             id_map: Some(id_map.clone()),
+            gate: None,
             after_exec_of_stage: Some(Box::new(hold)),
         },
     );
     match (held, ended) {
         (Some(namespace), _) => Ok(namespace),
         (None, Err(error)) => Err(error),
-        (None, Ok(_)) => Err(Error::new(ErrorKind::Os, "the process that makes a user namespace has executed a program")),
+        (None, Ok(_)) => {
+            Err(Error::new(ErrorKind::Os, "the process that makes a user namespace has executed a program"))
+        }
     }
 }

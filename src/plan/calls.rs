@@ -44,6 +44,7 @@ pub(super) fn calls(op: &Op) -> Vec<SystemCall> {
         OpCode::GoOnInside => vec![("clone3", 0)],
         OpCode::StayAsInit => vec![("rt_sigprocmask", 0), ("prctl", PR_SET_DUMPABLE), ("clone3", 0)],
         OpCode::Wait => vec![("sendmsg", 0), ("read", 0)],
+        OpCode::AwaitStart => vec![("prctl", PR_SET_DUMPABLE), ("close", 0), ("read", 0)],
         OpCode::Execute => vec![EXECUTE],
         _ => Vec::new(),
     }

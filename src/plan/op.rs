@@ -197,6 +197,13 @@ op_codes! {
     StandardStream,
     /// Makes the terminal slot 0 the controlling one of a new session.
     ControllingTerminal,
+    /// Opens the root into slot 0.
+    OpenRoot,
+    /// Opens a new pseudo-terminal of the devpts at dev/pts below slot 0: the master into slot 1, the slave into slot 2.
+    /// Argument 3: rows and, times 65536, columns, or 0; 4: the user that gets the slave.
+    OpenTerminal,
+    /// Sends the descriptor slot 1 over the connected socket slot 0, along with text 2.
+    SendDescriptor,
     /// Makes path 0 the working directory, resolved within the root; made with mode 1 where missing, unless 1 is 0.
     WorkingDirectory,
     /// Limits resource 0: soft limit 1 (low) 2 (high), hard limit 3 and 4.
@@ -229,6 +236,11 @@ op_codes! {
     LoadFilter,
     /// Tells the parent that it got here, and waits for the word to go on.
     Wait,
+    /// Tells the parent that all is built, and waits until it has done its part.
+    Gate,
+    /// Runs the program at path 0 with arguments 1 and environment 2 and waits for it, for 4 seconds at most (0: for
+    /// however long); it reads the number of this process between the two texts 3, and what it writes last is kept.
+    RunHook,
     /// Lets go of the parent and waits for a byte on the fifo slot 0; from then on a fault is written to the fifo slot 1.
     AwaitStart,
     /// Fails unless one of the candidate paths 0 can be executed.

@@ -1,17 +1,22 @@
 //! Makes a container from its bundle: everything but the start of its process.
 
+use super::account::set_home;
 use super::config::Config;
-use super::lower::{Lowered, Setting, lower};
-use super::record::{Home, Identity, Record};
+use super::limits::Placement;
+use super::lower::{Lowered, Setting, Stdio, lower};
+use super::record::{Home, Identity, Record, VERSION};
+use super::validate::report;
 use super::{Container, Runtime, fifo};
-use crate::cgroup::{Cgroup, Limits, Policy};
+use crate::cgroup::{Cgroup, CgroupRecord, Intended};
 use crate::error::{Context, During};
-use crate::launch::{Exit, Launcher, Process, Request, start};
+use crate::isolate::{HookPoint, check_terminal, connect_console_socket};
+use crate::launch::{Exit, Launcher, Process, Request, receive_descriptor, start};
 use crate::sandbox::Stream;
 use crate::value::Timestamp;
 use crate::{Error, Result};
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 /// A container in the making: which bundle, and what the caller decides.
@@ -25,6 +30,7 @@ pub struct Create<'a> {
     preserved: u32,
     no_pivot: bool,
     no_new_keyring: bool,
+    console_socket: Option<PathBuf>,
 }
 
 /// A container whose process runs, as a child of this process.
@@ -34,6 +40,7 @@ pub struct Create<'a> {
 pub struct Running {
     container: Container,
     process: Process,
+    terminal: Option<OwnedFd>,
 }
 
 impl<'a> Create<'a> {
@@ -47,6 +54,7 @@ impl<'a> Create<'a> {
             preserved: 0,
             no_pivot: false,
             no_new_keyring: false,
+            console_socket: None,
         }
     }
 
@@ -85,6 +93,14 @@ impl<'a> Create<'a> {
         self
     }
 
+    /// Sends the master of the process's terminal over the Unix socket at this path (`process.terminal`). Without one, a
+    /// container that is [`run`](Create::run) keeps its master: [`Running::terminal`].
+    #[must_use]
+    pub fn console_socket(mut self, path: impl Into<PathBuf>) -> Create<'a> {
+        self.console_socket = Some(path.into());
+        self
+    }
+
     /// Creates it: afterwards it waits for [`Container::start`], by this process or another.
     ///
     /// # Errors
@@ -110,37 +126,64 @@ impl<'a> Create<'a> {
     fn make(self, at_once: bool) -> Result<Running> {
         let home = self.runtime.home(&self.id)?;
         let bundle = fs::canonicalize(&self.bundle).during(|| format!("find bundle {}", self.bundle.display()))?;
-        let config = Config::of_bundle(&bundle)?;
+        let mut config = Config::of_bundle(&bundle)?;
+        let wrong = |config: &Config, error| report(&config.spec, &bundle, error);
+        let placement = Placement::of(&config.spec, &self.id, self.runtime.rootless);
+        let Placement { path, resources, policy } = placement.map_err(|error| wrong(&config, error))?;
         let rootfs = find_rootfs(&bundle, &config)?;
+        if let Some(process) = config.spec.process_mut() {
+            set_home(process, &rootfs);
+        }
         home.make()?;
-        let mut undo = Undo { home: Some(home.clone()), group: None };
         let lock = home.lock()?;
-        let (group, _) = Cgroup::create(&format!("coracle/{}", self.id), &Limits::new(), Policy::BestEffort)?;
-        undo.group = Some(group.clone());
+        let mut undo = Undo { home: Some(home.clone()), group: None };
         home.write("config.json", &config.bytes)?;
-        let mut record = self.record(&bundle, &rootfs, &config, &group);
         // Should this process be killed now, deleting the container finds the control group.
+        let intended = Intended::at(&path);
+        let mut record = self.record(&bundle, &rootfs, &config, intended.record());
         home.write_record(&record)?;
+        let (group, _) = intended.make(&resources, policy)?;
+        undo.group = Some(group.clone());
+        record.cgroup = Some(group.record());
+        let (stdio, master) = stdio(&config, self.streams, self.console_socket.as_deref(), at_once)?;
         let lowered = lower(Setting {
             config: &config,
             bundle: &bundle,
             group: &group,
-            streams: own_streams(self.streams)?,
+            hook_state: record.hook_state(),
+            stdio,
             preserved: self.preserved,
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             fifos: if at_once { None } else { Some(fifo::make(&home)?) },
-        })?;
-        let process = launch(lowered, &mut record, &home, &group, self.pid_file.as_deref())?;
+        });
+        let lowered = lowered.map_err(|error| wrong(&config, error))?;
+        lowered.warnings.iter().for_each(|warning| home.warn(warning));
+        let launched = launch(lowered, &mut record, &config, &home, &group, self.pid_file.as_deref());
+        let process = launched.and_then(|process| {
+            if at_once {
+                record.run_hooks(&config.spec, HookPoint::Poststart, Some(process.pid()))?;
+            }
+            let terminal = master.map(|socket| receive_descriptor(socket.as_fd())).transpose()?;
+            Ok((process, terminal))
+        });
+        let (process, terminal) = match process {
+            Ok(started) => started,
+            Err(error) => {
+                drop(undo);
+                record.run_poststop_hooks(&config.spec, &mut |warning| home.warn(&warning));
+                return Err(error);
+            }
+        };
         undo.keep();
         drop(lock);
-        Ok(Running { container: Container::of(home), process })
+        Ok(Running { container: Container::of(home), process, terminal })
     }
 
-    fn record(&self, bundle: &Path, rootfs: &Path, config: &Config, group: &Cgroup) -> Record {
+    fn record(&self, bundle: &Path, rootfs: &Path, config: &Config, group: CgroupRecord) -> Record {
         let annotations = config.spec.annotations().iter().flatten();
         Record {
-            version: 1,
+            version: VERSION,
             id: self.id.clone(),
             bundle: bundle.to_owned(),
             rootfs: rootfs.to_owned(),
@@ -148,8 +191,9 @@ impl<'a> Create<'a> {
             owner: nix::unistd::getuid().as_raw(),
             annotations: annotations.map(|(name, value)| (name.clone(), value.clone())).collect(),
             process: None,
-            cgroup: Some(group.record()),
+            cgroup: Some(group),
             namespaces: 0,
+            shares_processes: !config.has_own_processes(),
             parked: (0, Vec::new()),
         }
     }
@@ -164,6 +208,11 @@ impl Running {
     /// Its first process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// The master of its terminal, where it has one and no console socket took it.
+    pub fn terminal(&self) -> Option<BorrowedFd<'_>> {
+        self.terminal.as_ref().map(AsFd::as_fd)
     }
 
     /// Waits for the end of its first process.
@@ -185,12 +234,14 @@ impl Running {
 fn launch(
     lowered: Lowered,
     record: &mut Record,
+    config: &Config,
     home: &Home,
     group: &Cgroup,
     pid_file: Option<&Path>,
 ) -> Result<Process> {
     record.namespaces = lowered.namespaces;
     record.parked = (lowered.first_parked, lowered.parked);
+    let told = record.clone();
     let ready = |pid: i32| -> Result<()> {
         group.arm()?;
         record.process = Some(Identity::of(pid)?);
@@ -203,6 +254,7 @@ fn launch(
         namespaces: lowered.at_clone,
         cgroup: lowered.cgroup,
         id_map: lowered.id_map,
+        gate: told.gate(&config.spec),
         after_exec_of_stage: Some(Box::new(ready)),
     };
     start(&Launcher::shared()?, request)
@@ -227,6 +279,25 @@ fn find_rootfs(bundle: &Path, config: &Config) -> Result<PathBuf> {
         return Err(Error::invalid(format!("root.path {} is not a directory", path.display())));
     }
     Ok(found)
+}
+
+/// What the process gets, and the end of a socket from which the master of its terminal is to be taken.
+fn stdio(
+    config: &Config,
+    streams: [Stream; 3],
+    socket: Option<&Path>,
+    at_once: bool,
+) -> Result<(Stdio, Option<OwnedFd>)> {
+    let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
+    check_terminal(terminal, socket.is_some(), !at_once)?;
+    match (terminal, socket) {
+        (false, _) => Ok((Stdio::Streams(own_streams(streams)?), None)),
+        (true, Some(path)) => Ok((Stdio::Terminal(connect_console_socket(path)?), None)),
+        (true, None) => {
+            let (ours, theirs) = UnixStream::pair().during(|| "create a socket for the terminal")?;
+            Ok((Stdio::Terminal(theirs.into()), Some(ours.into())))
+        }
+    }
 }
 
 /// Descriptors of what the streams stand for.

@@ -5,6 +5,7 @@
 
 use super::record::Home;
 use crate::error::During;
+use crate::plan::layout::NOTE_SIZE;
 use crate::{Error, ErrorKind, Result};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -18,13 +19,18 @@ const START: &str = "start";
 const OUTCOME: &str = "outcome";
 
 /// What the parked process said of its start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It has executed the payload, or was killed.
     Closed,
-    /// This operation failed with this errno, in this part of it.
-    Faulted { op: u32, errno: i32, part: u32 },
+    /// This operation failed with this errno.
+    Faulted { op: u32, errno: i32 },
+    /// This operation ran a hook, which ended so and said this last.
+    HookFailed { op: u32, end: u32, said: Vec<u8> },
 }
+
+/// The words in front of what a hook said: operation, errno, part, end of the hook.
+const WORDS: usize = 16;
 
 /// Makes both; the descriptors are for the parked process.
 pub(super) fn make(home: &Home) -> Result<[OwnedFd; 2]> {
@@ -70,17 +76,20 @@ pub(super) fn start(home: &Home) -> Result<Outcome> {
             Err(errno) => return Err(Error::os("wait for the outcome of a start", errno as i32)),
         }
     }
-    let mut words = [0u8; 12];
-    let length = outcome.read(&mut words).during(|| "read the outcome of a start")?;
-    if length < words.len() {
+    let mut message = [0u8; WORDS + NOTE_SIZE];
+    let length = outcome.read(&mut message).during(|| "read the outcome of a start")?;
+    if length < WORDS {
         return Ok(Outcome::Closed);
     }
     let word = |index: usize| {
         let mut bytes = [0; 4];
-        bytes.copy_from_slice(&words[index * 4..index * 4 + 4]);
+        bytes.copy_from_slice(&message[index * 4..index * 4 + 4]);
         u32::from_ne_bytes(bytes)
     };
-    Ok(Outcome::Faulted { op: word(0), errno: word(1) as i32, part: word(2) })
+    Ok(match word(3) {
+        0 => Outcome::Faulted { op: word(0), errno: word(1) as i32 },
+        end => Outcome::HookFailed { op: word(0), end, said: message[WORDS..length].to_vec() },
+    })
 }
 
 fn open(home: &Home, name: &str, flags: OFlag) -> nix::Result<OwnedFd> {

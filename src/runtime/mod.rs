@@ -16,16 +16,26 @@
 //! # Ok::<(), coracle::Error>(())
 //! ```
 
+mod account;
 mod config;
 mod container;
+mod control;
 mod create;
+mod delete;
+mod features;
 mod fifo;
+mod hooks;
+mod limits;
 mod lower;
 mod record;
+pub mod spec;
 mod state;
+mod validate;
 
+pub use crate::value::{parse_duration, parse_signal};
 pub use container::Container;
 pub use create::{Create, Running};
+pub use features::features;
 pub use state::{State, Status};
 
 #[cfg(fuzzing)]
@@ -33,9 +43,10 @@ pub(crate) use config::fuzz as fuzz_config;
 
 use crate::error::During;
 use crate::{Error, ErrorKind, Result};
-use record::Home;
+use record::{Home, Warner};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A state directory and the containers whose states it holds.
 ///
@@ -44,6 +55,8 @@ use std::path::{Path, PathBuf};
 pub struct Runtime {
     root: PathBuf,
     systemd_cgroup: bool,
+    rootless: Option<bool>,
+    warner: Warner,
 }
 
 impl Runtime {
@@ -58,7 +71,7 @@ impl Runtime {
         let mut builder = std::fs::DirBuilder::new();
         // As runc: a process in a user namespace must get through to what belongs to its container.
         builder.recursive(true).mode(0o711).create(&root).during(|| format!("make {}", root.display()))?;
-        Ok(Runtime { root, systemd_cgroup: false })
+        Ok(Runtime { root, systemd_cgroup: false, rootless: None, warner: Warner::default() })
     }
 
     /// Whether control groups are made by systemd, as transient scopes; `linux.cgroupsPath` then is
@@ -66,6 +79,29 @@ impl Runtime {
     #[must_use]
     pub fn systemd_cgroup(mut self, on: bool) -> Runtime {
         self.systemd_cgroup = on;
+        self
+    }
+
+    /// Whether a container that asks for no limit may go without control groups where none can be had; so by default for
+    /// all but root of the machine.
+    #[must_use]
+    pub fn rootless(mut self, on: bool) -> Runtime {
+        self.rootless = Some(on);
+        self
+    }
+
+    /// Where states are kept unless another directory is said: `/run/coracle-runtime`, for an ordinary user in
+    /// `$XDG_RUNTIME_DIR`.
+    pub fn default_root() -> PathBuf {
+        let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !nix::unistd::geteuid().is_root());
+        PathBuf::from(own.filter(|own| !own.is_empty()).unwrap_or_else(|| "/run".into())).join("coracle-runtime")
+    }
+
+    /// Calls `warn` with what goes wrong and does not stop anything: a `poststop` hook that fails, for example
+    /// (runtime-spec, "Warnings"). Without it nobody hears of that.
+    #[must_use]
+    pub fn on_warning(mut self, warn: impl Fn(&str) + Send + Sync + 'static) -> Runtime {
+        self.warner = Warner(Some(Arc::new(warn)));
         self
     }
 
@@ -111,7 +147,7 @@ impl Runtime {
 
     fn home(&self, id: &str) -> Result<Home> {
         check_id(id)?;
-        Ok(Home::new(&self.root, id))
+        Ok(Home::new(&self.root, id, self.warner.clone()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The state directory of one container: its record, its configuration, the fifos of its start.
 
+use super::account::user_name;
 use super::state::{OCI_VERSION, State, Status};
 use crate::cgroup::CgroupRecord;
 use crate::error::During;
@@ -9,10 +10,21 @@ use crate::{Error, ErrorKind, Result};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The version of the format of records.
+pub(super) const VERSION: u32 = 1;
+
+/// What every version of a record has.
+#[derive(Deserialize)]
+struct Format {
+    version: u32,
+}
 
 /// What is known of a container between the processes that look after it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,6 +43,9 @@ pub(super) struct Record {
     pub(super) cgroup: Option<CgroupRecord>,
     /// The CLONE_NEW flags of the namespaces that are not its creator's.
     pub(super) namespaces: i32,
+    /// Whether its PID namespace is not its own: its processes do not end with the first one.
+    #[serde(default)]
+    pub(super) shares_processes: bool,
     /// The operations behind the wait for the start, for the sentence of a fault: the number of the first, and each.
     pub(super) parked: (u32, Vec<Remedy>),
 }
@@ -47,6 +62,11 @@ impl Remedy {
         let what = plan.sentence(index).map(ToString::to_string).unwrap_or_default();
         let remedies = plan.remedies(index).map(|(errno, remedy)| (errno, remedy.to_owned())).collect();
         Remedy { what, remedies }
+    }
+
+    /// The error of the operation that ran a hook which ended so.
+    pub(super) fn hook_error(&self, end: u32, said: &[u8]) -> Error {
+        crate::launch::explain_hook(&self.what, end, said)
     }
 
     /// The error of the operation that met `errno`.
@@ -103,6 +123,17 @@ fn boot_id() -> Result<String> {
 pub(super) struct Home {
     directory: PathBuf,
     id: String,
+    warner: Warner,
+}
+
+/// Who hears of what goes wrong and does not stop anything.
+#[derive(Clone, Default)]
+pub(super) struct Warner(pub(super) Option<Arc<dyn Fn(&str) + Send + Sync>>);
+
+impl fmt::Debug for Warner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Warner(set)" } else { "Warner(none)" })
+    }
 }
 
 /// Held while a container is changed; let go when dropped.
@@ -112,8 +143,15 @@ pub(super) struct Lock {
 }
 
 impl Home {
-    pub(super) fn new(root: &Path, id: &str) -> Home {
-        Home { directory: root.join(id), id: id.to_owned() }
+    pub(super) fn new(root: &Path, id: &str, warner: Warner) -> Home {
+        Home { directory: root.join(id), id: id.to_owned(), warner }
+    }
+
+    /// Tells whoever listens.
+    pub(super) fn warn(&self, warning: &str) {
+        if let Some(warn) = &self.warner.0 {
+            warn(warning);
+        }
     }
 
     pub(super) fn id(&self) -> &str {
@@ -141,19 +179,35 @@ impl Home {
     }
 
     /// Waits for whoever else changes the container.
+    ///
+    /// # Errors
+    /// `NotFound`: it is gone by then, even where there is another of its id.
     pub(super) fn lock(&self) -> Result<Lock> {
-        let file = File::open(&self.directory).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => self.missing(),
-            _ => Error::new(ErrorKind::Os, format!("open {}", self.directory.display())).source_error(error),
-        })?;
-        let mut file = file;
-        loop {
+        let mut file = self.open_directory()?;
+        let lock = loop {
             match Flock::lock(file, FlockArg::LockExclusive) {
-                Ok(lock) => return Ok(Lock { _file: lock }),
+                Ok(lock) => break lock,
                 Err((back, nix::errno::Errno::EINTR)) => file = back,
                 Err((_, errno)) => return Err(Error::os(format!("lock container {}", self.id), errno as i32)),
             }
-        }
+        };
+        let same = fs::metadata(&self.directory).is_ok_and(|now| {
+            lock.metadata().is_ok_and(|locked| (locked.dev(), locked.ino()) == (now.dev(), now.ino()))
+        });
+        if same { Ok(Lock { _file: lock }) } else { Err(self.missing()) }
+    }
+
+    /// Whether somebody changes the container now.
+    pub(super) fn is_locked(&self) -> bool {
+        let locked = self.open_directory().map(|file| Flock::lock(file, FlockArg::LockSharedNonblock));
+        matches!(locked, Ok(Err((_, nix::errno::Errno::EWOULDBLOCK))))
+    }
+
+    fn open_directory(&self) -> Result<File> {
+        File::open(&self.directory).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => self.missing(),
+            _ => Error::new(ErrorKind::Os, format!("open {}", self.directory.display())).source_error(error),
+        })
     }
 
     /// The error of a container that there is none of.
@@ -190,11 +244,18 @@ impl Home {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(self.missing()),
             Err(error) => return Err(error).during(|| format!("read the state of container {}", self.id)),
         };
-        let record = serde_json::from_slice(&bytes).map_err(|error| {
+        let damaged = |error| {
             Error::new(ErrorKind::Corrupt, format!("the state of container {} is not readable", self.id))
                 .source_error(error)
-        })?;
-        Ok(Some(record))
+                .hint("delete --force removes it")
+        };
+        let Format { version } = serde_json::from_slice(&bytes).map_err(damaged)?;
+        if version != VERSION {
+            let message = format!("the state of container {} has version {version}, not {VERSION}", self.id);
+            return Err(Error::new(ErrorKind::Unsupported, message)
+                .hint("another version of this runtime made it; delete --force removes it"));
+        }
+        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
     }
 
     /// Removes everything: afterwards the id is free.
@@ -211,7 +272,6 @@ impl Home {
 impl Record {
     /// What the world is told.
     pub(super) fn state(&self, status: Status) -> State {
-        let owner = nix::unistd::Uid::from_raw(self.owner);
         State {
             oci_version: OCI_VERSION.to_owned(),
             id: self.id.clone(),
@@ -224,7 +284,10 @@ impl Record {
             rootfs: self.rootfs.clone(),
             created: self.created,
             annotations: self.annotations.clone(),
-            owner: if owner.is_root() { "root".to_owned() } else { self.owner.to_string() },
+            owner: match self.owner {
+                0 => "root".to_owned(),
+                user => user_name(user).unwrap_or_else(|| user.to_string()),
+            },
         }
     }
 }

@@ -45,6 +45,7 @@ impl Lowered {
             namespaces: self.namespaces,
             cgroup: self.cgroup,
             id_map: self.id_map,
+            gate: None,
             after_exec_of_stage: self.arm.map(|arm| arm as _),
         })
     }

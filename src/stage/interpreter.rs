@@ -4,7 +4,7 @@ use super::constant::*;
 use super::program::{EMPTY, Program};
 use super::call::call;
 use super::syscall::Errno;
-use super::{attributes, credentials, execute, files, init, keeper, mounts, parent, place, process};
+use super::{attributes, credentials, execute, files, hook, init, keeper, mounts, parent, place, process, terminal};
 use crate::plan::layout::{Message, Role, State};
 use crate::plan::op::{Op, OpCode, Tolerate};
 use core::sync::atomic::Ordering;
@@ -88,6 +88,8 @@ fn step(program: &mut Program, op: &Op) -> Result<(), Errno> {
         | OpCode::CheckFilesystem
         | OpCode::ChangeDirectory
         | OpCode::StandardStream
+        | OpCode::OpenTerminal
+        | OpCode::SendDescriptor
         | OpCode::WorkingDirectory => file_step(program, code, &op.arguments),
         OpCode::CloneHost
         | OpCode::CloneMount
@@ -158,6 +160,12 @@ fn file_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Resul
         OpCode::CheckFilesystem => return files::check_filesystem(slot, b),
         OpCode::ChangeDirectory => return files::change_directory(slot),
         OpCode::StandardStream => return files::replace(slot, b),
+        OpCode::OpenTerminal => {
+            let [master, slave] = terminal::open(program, slot, d, arguments[4])?;
+            program.fill(b, master);
+            program.fill(c, slave);
+        }
+        OpCode::SendDescriptor => return parent::send_text(slot, program.text(c), Some(program.slot(b))),
         _ => return files::enter_working_directory(program, a, b),
     }
     Ok(())
@@ -230,7 +238,7 @@ fn privilege_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> 
 }
 
 fn process_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Result<(), Errno> {
-    let [a, b, c, ..] = *arguments;
+    let [a, b, c, d, e, ..] = *arguments;
     match code {
         OpCode::CloseOthers => process::close_others(program, false),
         OpCode::CloseOnExec => process::close_on_exec(a),
@@ -250,6 +258,16 @@ fn process_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Re
         OpCode::BecomeRoot => credentials::become_root(),
         OpCode::LoopbackUp => loopback_up(),
         OpCode::Wait => parent::ask(program, Message::READY),
+        OpCode::Gate => parent::ask(program, Message::GATE),
+        OpCode::RunHook => {
+            let hook = hook::Hook { path: a, arguments: b, environment: c, state: d, timeout: e };
+            hook::run(program, &hook)
+        }
+        OpCode::OpenRoot => {
+            let root = files::open_host(c"/".as_ptr().cast(), O_PATH | O_DIRECTORY)?;
+            program.fill(a, root);
+            Ok(())
+        }
         OpCode::StayAsInit => init::stay_as_init(program),
         OpCode::AwaitStart => parent::await_start(program, a, b),
         OpCode::FindProgram => execute::find(program, a),

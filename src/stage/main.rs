@@ -31,6 +31,7 @@ mod stage {
     pub(crate) mod credentials;
     pub(crate) mod execute;
     pub(crate) mod files;
+    pub(crate) mod hook;
     pub(crate) mod http;
     pub(crate) mod init;
     pub(crate) mod interpreter;
@@ -48,6 +49,7 @@ mod stage {
     pub(crate) mod program;
     pub(crate) mod record;
     pub(crate) mod syscall;
+    pub(crate) mod terminal;
     pub(crate) mod text;
     pub(crate) mod verdict;
     pub(crate) mod watch;

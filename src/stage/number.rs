@@ -22,6 +22,7 @@ mod table {
     pub(crate) const RECVMSG: usize = 47;
     pub(crate) const BIND: usize = 49;
     pub(crate) const SENDTO: usize = 44;
+    pub(crate) const CLONE: usize = 56;
     pub(crate) const EXECVE: usize = 59;
     pub(crate) const EXIT_GROUP: usize = 231;
     pub(crate) const KILL: usize = 62;
@@ -116,6 +117,7 @@ mod table {
     pub(crate) const RECVMSG: usize = 212;
     pub(crate) const BIND: usize = 200;
     pub(crate) const SENDTO: usize = 206;
+    pub(crate) const CLONE: usize = 220;
     pub(crate) const EXECVE: usize = 221;
     pub(crate) const EXIT_GROUP: usize = 94;
     pub(crate) const KILL: usize = 129;

@@ -153,9 +153,9 @@ impl Entry {
         let Some(source) = self.source.as_deref().filter(|_| self.kind == Kind::Bind && self.options.copy_link) else {
             return Ok(());
         };
-        let source = source.symlink_metadata().and_then(|metadata| {
-            if metadata.is_symlink() { source.read_link().map(Some) } else { Ok(None) }
-        });
+        let source = source
+            .symlink_metadata()
+            .and_then(|metadata| if metadata.is_symlink() { source.read_link().map(Some) } else { Ok(None) });
         if let Some(target) = source.during(|| format!("{field}.source: look at it"))? {
             self.kind = Kind::Link(target.into_os_string().into_encoded_bytes());
         }

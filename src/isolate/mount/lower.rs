@@ -63,7 +63,11 @@ impl<'a> Lowering<'a> {
         plan.push(OpCode::OpenBelow, &[self.root.into(), path, flags, place.into()], ("open ", &entry.name));
         if entry.options.bind.is_none() && !(entry.options.data.is_empty() && entry.options.superblock.is_empty()) {
             let context = plan.slot();
-            plan.push(OpCode::PickFilesystem, &[place.into(), context.into()], ("take up the file system of ", &entry.name));
+            plan.push(
+                OpCode::PickFilesystem,
+                &[place.into(), context.into()],
+                ("take up the file system of ", &entry.name),
+            );
             entry.lower_options(plan, context, "")?;
             plan.push(OpCode::ReconfigureFilesystem, &[context.into()], ("change the file system of ", &entry.name));
             plan.release(context);

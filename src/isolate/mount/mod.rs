@@ -11,13 +11,15 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use super::hooks::HookPoint;
 use super::root::lower_pivot;
 use crate::launch::IdMap;
-use crate::plan::op::{Landing, OpCode};
+use crate::plan::op::OpCode;
 use crate::plan::{Builder, Phase, Slot};
 use crate::{Error, Result};
 use entry::{Entry, Kind};
 use oci_spec::runtime::Spec;
+pub(crate) use options::mount_option_names;
 use propagation::Cut;
 use source::{MapCache, Source};
 use std::os::unix::ffi::OsStrExt;
@@ -79,7 +81,8 @@ pub(crate) fn lower_filesystem(
     let name: Arc<str> = format!("root.path {}", path.display()).into();
     lowering.lower_root_copy(plan, &path, &name)?;
     let kit = masks::lower_kit(plan, spec, below, own);
-    lowering.lower_root(plan, below, &name, kit.is_none());
+    let place = if own && has_hooks_before_pivot(spec) { open_directory(plan, &path)? } else { below };
+    lowering.lower_root(plan, place, &name, kit.is_none());
     for (entry, copy) in entries.iter().zip(copies) {
         lowering.lower(plan, entry, copy)?;
     }
@@ -96,18 +99,6 @@ pub(crate) fn lower_filesystem(
         plan.push(OpCode::MountAttributes, &[lowering.root.into(), 0, attributes, 0, 0], "make the root read-only");
     }
     Ok(())
-}
-
-/// Binds the pseudoterminal in slot `terminal` over `/dev/console` of the root. To be called before the pivot.
-///
-/// A link in its place is refused: what is made there must not land anywhere else (CVE-2025-52565).
-pub(crate) fn lower_console(plan: &mut Builder, root: Slot, terminal: Slot) {
-    let (mount, path) = (plan.slot(), plan.text("/dev/console"));
-    plan.push(OpCode::CloneMount, &[terminal.into(), 0, mount.into()], "bind the terminal for /dev/console");
-    plan.push(OpCode::AttachAt, &[mount.into(), root.into(), path, Landing::NO_LINK], "attach /dev/console")
-        .hint(libc::ELOOP, "the root has a link in its place")
-        .hint(libc::ENOTDIR, "the root has a directory in its place");
-    plan.release(mount);
 }
 
 /// What one mount needs to know of the others.
@@ -150,10 +141,10 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
-    /// Lays it over what is `below`: the host's root, or the directory itself. Where it is the `first` to lie there and
-    /// the directory's own mount is shared, so is now the root.
-    fn lower_root(&self, plan: &mut Builder, below: Slot, name: &Arc<str>, first: bool) {
-        plan.push(OpCode::Attach, &[self.root.into(), below.into()], ("attach ", name))
+    /// Lays it over the host's root, or over the directory itself. Where it is the `first` to lie there and the mount
+    /// there is shared, so is now the root.
+    fn lower_root(&self, plan: &mut Builder, place: Slot, name: &Arc<str>, first: bool) {
+        plan.push(OpCode::Attach, &[self.root.into(), place.into()], ("attach ", name))
             .hint(libc::ENOTDIR, "it is no directory");
         if self.surroundings.mounts == MountNamespace::Callers && first {
             self.lower_private(plan, name);
@@ -182,6 +173,11 @@ fn open_directory(plan: &mut Builder, path: &Path) -> Result<Slot> {
     let flags = (libc::O_PATH | libc::O_DIRECTORY) as u32;
     plan.push(OpCode::OpenHost, &[text, flags, slot.into()], format!("open the host's {}", path.display()));
     Ok(slot)
+}
+
+/// Whether programs of the host run when all is mounted: they look for the mounts at the path of the root.
+fn has_hooks_before_pivot(spec: &Spec) -> bool {
+    HookPoint::CreateContainer.is_used(spec)
 }
 
 /// Makes `process.cwd` where it is missing, as runc does: the root may become read-only.

@@ -4,8 +4,8 @@ use super::Surroundings;
 use super::entry::Entry;
 use super::propagation::Cut;
 use crate::error::{Context, During};
-use crate::kernel::{clone_mount, map_ids, set_propagation};
 use crate::isolate::namespace::ranges;
+use crate::kernel::{clone_mount, map_ids, set_propagation};
 use crate::launch::{IdMap, make_user_namespace};
 use crate::plan::op::OpCode;
 use crate::plan::{Builder, Slot};
@@ -117,7 +117,9 @@ pub(super) fn id_map(
 ) -> Result<IdMap> {
     let map = match (users.unwrap_or_default(), groups.unwrap_or_default()) {
         ([], []) => container.cloned().ok_or_else(|| {
-            Error::invalid("options: the mount is to be id-mapped, and neither it nor a new user namespace has mappings")
+            Error::invalid(
+                "options: the mount is to be id-mapped, and neither it nor a new user namespace has mappings",
+            )
         })?,
         ([], _) => return Err(Error::invalid("uidMappings is missing, and gidMappings is not")),
         (_, []) => return Err(Error::invalid("gidMappings is missing, and uidMappings is not")),

@@ -113,12 +113,14 @@ fn an_overlay_and_other_file_systems_are_mounted_with_their_own_options() {
     }
     fs::write(bundle.path("lower/file"), "content").unwrap();
     let option = |key: &str, name: &str| format!("{key}={}", bundle.path(name).display());
-    let options = [option("lowerdir", "lower"), option("upperdir", "upper"), option("workdir", "work"), "nosuid".into()];
+    let options =
+        [option("lowerdir", "lower"), option("upperdir", "upper"), option("workdir", "work"), "nosuid".into()];
     let bundle = bundle
         .mount(json!({"destination": "/merged", "type": "overlay", "source": "layers", "options": options}))
         .mount(json!({"destination": "/ram", "type": "ramfs", "options": ["mode=711", "sync", "noexec", "private"]}));
-    let output =
-        bundle.run("busybox cat /merged/file /proc/self/mountinfo; echo new > /merged/file; busybox stat -c %a /ram").unwrap();
+    let output = bundle
+        .run("busybox cat /merged/file /proc/self/mountinfo; echo new > /merged/file; busybox stat -c %a /ram")
+        .unwrap();
     assert!(mount_of(&output, "/merged").starts_with("rw,nosuid,relatime - overlay layers "), "{output}");
     assert!(mount_of(&output, "/ram").starts_with("rw,noexec,relatime - ramfs "), "{output}");
     assert!(mount_of(&output, "/ram").contains("sync"), "{output}");

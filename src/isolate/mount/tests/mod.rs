@@ -150,7 +150,7 @@ impl Bundle {
             if self.console {
                 let (terminal, path) = (plan.slot(), plan.text("/dev/full"));
                 plan.push(OpCode::OpenHost, &[path, libc::O_RDWR as u32, terminal.into()], "open a device");
-                lower_console(plan, root, terminal);
+                crate::isolate::lower_console(plan, root, terminal);
             }
             Ok(())
         })?;
@@ -168,6 +168,7 @@ impl Bundle {
             namespaces: if self.user_namespace { 0 } else { namespaces as u64 },
             cgroup: None,
             id_map,
+            gate: None,
             after_exec_of_stage: None,
         })
     }
@@ -201,7 +202,8 @@ fn docker_s_configuration_has_its_mounts_devices_and_masks() {
         assert!(mount_of(&output, "/dev/mqueue").contains(" - mqueue mqueue rw"), "{output}");
         assert!(mount_of(&output, "/proc").starts_with("rw,nosuid,nodev,noexec,relatime - proc proc rw"), "{output}");
         assert!(mount_of(&output, "/proc/sys").starts_with("ro,"), "{output}");
-        let devices: String = output.lines().skip_while(|line| !line.starts_with("/dev/null")).collect::<Vec<_>>().join("\n");
+        let devices: String =
+            output.lines().skip_while(|line| !line.starts_with("/dev/null")).collect::<Vec<_>>().join("\n");
         assert_eq!(
             devices,
             "/dev/null character special file 1,3 666\n/dev/zero character special file 1,5 666\n\
@@ -224,7 +226,8 @@ fn binds_have_the_options_they_ask_for() {
         .mount(json!({"destination": "/srv/data", "source": "data", "options": ["rbind", "ro", "nosuid", "rprivate"]}))
         .mount(json!({"destination": "/a/b/file", "type": "none", "source": "file", "options": ["bind", "noexec", "nodev"]}))
         .mount(json!({"destination": "srv/plain", "type": "bind", "source": bundle_path("plain"), "options": ["rro", "noatime"]}));
-    let output = bundle.run("busybox cat /proc/self/mountinfo /a/b/file; ! busybox touch /srv/plain/x 2>/dev/null").unwrap();
+    let output =
+        bundle.run("busybox cat /proc/self/mountinfo /a/b/file; ! busybox touch /srv/plain/x 2>/dev/null").unwrap();
     assert!(mount_of(&output, "/srv/data").starts_with("ro,nosuid,relatime - "), "{output}");
     assert!(mount_of(&output, "/a/b/file").contains("nodev,noexec,relatime"), "{output}");
     assert!(mount_of(&output, "/srv/plain").starts_with("ro,noatime"), "{output}");
@@ -324,7 +327,10 @@ fn what_makes_no_sense_is_refused_with_its_field() {
         (json!({"destination": "/x", "type": "proc", "options": ["=x"]}), "mounts[7].options: option \"=x\""),
         (json!({"destination": "/x", "type": "tmpfs", "options": ["idmap"]}), "mounts[7]: options: the mount is to be"),
         (json!({"destination": "/x", "type": "tmpfs", "options": ["wrong=1"]}), "set option wrong of mounts[7] (tmpfs"),
-        (json!({"destination": "/x", "type": "no-such"}), "open the file system of mounts[7] (no-such on /x): No such device (ENODEV)"),
+        (
+            json!({"destination": "/x", "type": "no-such"}),
+            "open the file system of mounts[7] (no-such on /x): No such device (ENODEV)",
+        ),
         (json!({"destination": "/x", "source": "no-such", "options": ["bind"]}), "copy the source of mounts[7] ("),
     ] {
         let error = refused(mount.clone());

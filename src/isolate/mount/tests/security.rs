@@ -72,7 +72,9 @@ fn nothing_is_mounted_within_proc_by_way_of_a_link() {
             json!({"destination": place, "type": "tmpfs"}),
         ] {
             let mut bundle = Bundle { mounts: bundle.mounts.clone(), ..Bundle::docker() };
-            for (name, target) in [("a", "/proc"), ("b", "proc/self/attr"), ("c", "/proc/sys"), ("magic", "/proc/self/cwd")] {
+            for (name, target) in
+                [("a", "/proc"), ("b", "proc/self/attr"), ("c", "/proc/sys"), ("magic", "/proc/self/cwd")]
+            {
                 symlink(target, bundle.root().join(name)).unwrap();
             }
             fs::create_dir(bundle.path("data")).unwrap();
@@ -143,7 +145,8 @@ fn links_in_dev_lead_nowhere_else() {
     assert!(error.starts_with("make the device /dev/null: "), "{error}");
     fs::remove_file(dev.join("null")).unwrap();
     bundle.mounts.push(json!({"destination": "/dev/pts", "type": "devpts", "options": ["ptmxmode=0666"]}));
-    let output = bundle.run(&format!("busybox readlink /dev/ptmx; busybox ls {}/pts", outside.path().display())).unwrap();
+    let output =
+        bundle.run(&format!("busybox readlink /dev/ptmx; busybox ls {}/pts", outside.path().display())).unwrap();
     assert_eq!(output, "pts/ptmx\nptmx\n");
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
     symlink("/no-such", bundle.root().join("dev/gone")).unwrap();
@@ -156,7 +159,9 @@ fn links_in_dev_lead_nowhere_else() {
 #[test]
 fn the_console_is_no_link() {
     // CVE-2025-52565.
-    for (target, fine) in [(None, true), (Some("/etc/target"), false), (Some("/proc/1/fd/0"), false), (Some("null"), false)] {
+    for (target, fine) in
+        [(None, true), (Some("/etc/target"), false), (Some("/proc/1/fd/0"), false), (Some("null"), false)]
+    {
         let mut bundle = Bundle::docker();
         bundle.console = true;
         bundle.mounts.retain(|mount| mount["destination"] != "/dev");
@@ -167,7 +172,10 @@ fn the_console_is_no_link() {
         let outcome = bundle.run("busybox stat -c %t,%T /dev/console");
         match outcome {
             Ok(output) => assert_eq!((output.as_str(), fine), ("1,7\n", true), "{target:?}"),
-            Err(error) => assert!(!fine && error.to_string().starts_with("attach /dev/console: "), "{target:?}: {error}"),
+            Err(error) => assert!(
+                !fine && error.to_string().starts_with("bind the terminal on /dev/console: "),
+                "{target:?}: {error}"
+            ),
         }
         assert!(!bundle.root().join("etc/target").exists());
     }
