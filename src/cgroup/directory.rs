@@ -8,7 +8,7 @@ use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs, statfs}
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// No file of a group that is read here is larger, a list of all the processes of a machine included.
@@ -98,12 +98,26 @@ impl Directory {
 
     /// The names of the groups directly below.
     pub(super) fn children(&self) -> io::Result<Vec<String>> {
+        self.entries(nix::dir::Type::Directory)
+    }
+
+    /// The names of the group's files.
+    pub(super) fn files(&self) -> io::Result<Vec<String>> {
+        self.entries(nix::dir::Type::File)
+    }
+
+    /// A path to the group for calls that take no descriptor, good as long as this is held by the calling thread.
+    pub(super) fn path(&self) -> std::path::PathBuf {
+        format!("/proc/thread-self/fd/{}", self.0.as_raw_fd()).into()
+    }
+
+    fn entries(&self, kind: nix::dir::Type) -> io::Result<Vec<String>> {
         let listing = openat(&self.0, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         let mut names = Vec::new();
         for entry in nix::dir::Dir::from_fd(listing)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy();
-            if entry.file_type() == Some(nix::dir::Type::Directory) && name != "." && name != ".." {
+            if entry.file_type() == Some(kind) && name != "." && name != ".." {
                 names.push(name.into_owned());
             }
         }

@@ -33,12 +33,14 @@ mod group;
 mod layout;
 mod limits;
 mod make;
+mod oom;
 mod own;
 mod path;
 mod place;
 mod pressure;
 mod resources;
 mod stats;
+mod usage;
 mod wait;
 mod write;
 
@@ -47,6 +49,7 @@ pub use device::{DeviceAccess, DeviceKind, DeviceRule};
 pub use group::{Cgroup, CgroupRecord, HierarchyGroup, Join};
 pub use limits::{Limits, Policy, Unenforced};
 pub(crate) use make::Intended;
+pub use oom::{MemoryEvents, OomWatch};
 pub(crate) use own::OwnLimits;
 pub use path::CgroupsPath;
 pub use pressure::{Pressure, Stall, StallShare};
@@ -55,4 +58,8 @@ pub use resources::{
     RdmaLimit, Resources, Throttle, Traffic, WeightDevice,
 };
 pub use stats::{CpuStats, IoStats, MemoryStats, PidsStats, Stats};
+pub use usage::{
+    BlockEntry, BlockUsage, CpuSetUsage, CpuTime, CpuUsage, HugePageUsage, MemoryEntry, MemoryUsage, PidsUsage,
+    Throttling, Usage,
+};
 pub use wait::ProcessorWait;
