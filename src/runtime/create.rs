@@ -133,7 +133,7 @@ impl<'a> Create<'a> {
         let config = Config::of_bundle(&bundle)?;
         let rootfs = find_rootfs(&bundle, &config)?;
         let group = Cgroup::absent(&self.id);
-        let record = self.record(&bundle, &rootfs, &config, &group);
+        let record = self.record(&bundle, &rootfs, &config, group.record());
         let (stdio, _master) = stdio(&config, self.streams, self.console_socket.as_deref(), true)?;
         let lowered = lower(Setting {
             config: &config,
