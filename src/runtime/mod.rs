@@ -22,6 +22,7 @@ mod container;
 mod control;
 mod create;
 mod delete;
+mod events;
 mod features;
 mod fifo;
 mod hooks;
@@ -35,6 +36,7 @@ mod validate;
 pub use crate::value::{parse_duration, parse_signal};
 pub use container::Container;
 pub use create::{Create, Running};
+pub use events::{Event, Events};
 pub use features::features;
 pub use state::{State, Status};
 
