@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 mod file;
+mod landlock;
 mod namespace;
 mod netlink;
 mod process;
@@ -14,6 +15,7 @@ mod tree;
 pub(crate) use file::{
     InRoot, create_memfd, get_xattr, list_xattrs, random, rename_exchange, rename_no_replace, set_xattr, share_content,
 };
+pub(crate) use landlock::{LandlockRuleset, landlock_version};
 #[cfg(test)]
 pub(crate) use namespace::in_network_namespace;
 pub(crate) use namespace::{current_network_namespace, in_new_network_namespace};

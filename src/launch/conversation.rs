@@ -31,7 +31,12 @@ pub(crate) struct Request<'a> {
     /// What must be done once the process no longer shares the host's memory, before the payload runs: a memory limit
     /// written earlier could kill the host for its child.
     pub(crate) after_exec_of_stage: Option<Box<dyn FnOnce() -> Result<()> + 'a>>,
+    /// Hands the descriptor of the filter of this process to its supervisor; for a plan that loads such a filter.
+    pub(crate) listener: Option<HandOver<'a>>,
 }
+
+/// What is done with the descriptor of a filter; the number is that of its process.
+pub(crate) type HandOver<'a> = Box<dyn FnOnce(OwnedFd, i32) -> Result<()> + 'a>;
 
 /// How long a stage that has closed its socket without a word is given to end by itself.
 const CUT_GRACE: Duration = Duration::from_secs(2);
@@ -40,7 +45,7 @@ const CUT_GRACE: Duration = Duration::from_secs(2);
 ///
 /// A keeper whose start fails cleans up by itself; it holds what it inherited until then.
 pub(crate) fn start_keeper(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<i32> {
-    let Request { plan, channel, namespaces, cgroup, id_map, after_exec_of_stage: mut arm } = request;
+    let Request { plan, channel, namespaces, cgroup, id_map, after_exec_of_stage: mut arm, mut listener } = request;
     let memory = launcher.memory(&plan)?;
     let (parent, socket) = channel.split();
     let mut child = Child::begin(launcher, socket, &plan, &memory, namespaces, cgroup.as_ref())?;
@@ -61,6 +66,10 @@ pub(crate) fn start_keeper(launcher: &Arc<Launcher>, request: Request<'_>) -> Re
                 arm.take().map_or(Ok(()), |arm| arm())?;
                 parent.go()?;
             }
+            Word::Listener(descriptor) => {
+                hand_over(listener.take(), descriptor, pid())?;
+                parent.go()?;
+            }
             Word::Child(_) => {}
         }
     }
@@ -74,11 +83,11 @@ pub(crate) fn start_keeper(launcher: &Arc<Launcher>, request: Request<'_>) -> Re
 /// Starts a process; returns when its payload is executed.
 pub(crate) fn start(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<Process> {
     let begin = Instant::now();
-    let Request { plan, channel, namespaces, cgroup, id_map, after_exec_of_stage: arm } = request;
+    let Request { plan, channel, namespaces, cgroup, id_map, after_exec_of_stage: arm, listener } = request;
     let memory = launcher.memory(&plan)?;
     let (parent, socket) = channel.split();
     let mut child = Child::begin(launcher, socket, &plan, &memory, namespaces, cgroup.as_ref())?;
-    let talked = converse(&parent, &mut child, id_map.as_ref(), arm);
+    let talked = converse(&parent, &mut child, id_map.as_ref(), arm, listener);
     // A clone that failed is the cause of whatever else went wrong.
     child.settle()?;
     // Once a payload runs, its init could have written anything there.
@@ -115,6 +124,7 @@ fn converse<'a>(
     child: &mut Child<'_>,
     id_map: Option<&IdMap>,
     mut arm: Option<Box<dyn FnOnce() -> Result<()> + 'a>>,
+    mut listener: Option<HandOver<'a>>,
 ) -> Result<()> {
     loop {
         match parent.receive()? {
@@ -130,9 +140,20 @@ fn converse<'a>(
                 arm.take().map_or(Ok(()), |arm| arm())?;
                 parent.go()?;
             }
+            Word::Listener(descriptor) => {
+                child.settle()?;
+                hand_over(listener.take(), descriptor, child.pid)?;
+                parent.go()?;
+            }
             Word::Child(pidfd) => child.succeed(pidfd)?,
         }
     }
+}
+
+/// Hands on the descriptor of a filter, which nobody may have waited for.
+fn hand_over(to: Option<HandOver<'_>>, descriptor: OwnedFd, pid: i32) -> Result<()> {
+    let to = to.ok_or_else(|| Error::os("hand on the descriptor of the seccomp filter", libc::EPROTO))?;
+    to(descriptor, pid)
 }
 
 /// The process that carries out the plan. Not reaped as long as it is held here, so its number stays its own.

@@ -16,6 +16,9 @@ pub(crate) type SystemCall = (&'static str, u64);
 /// The exec at the end of every plan.
 pub(super) const EXECUTE: SystemCall = ("execve", 0);
 
+/// How the descriptor of a filter that was just loaded gets to the supervisor.
+pub(crate) const HAND_OVER: [SystemCall; 2] = [("sendmsg", 0), ("read", 0)];
+
 /// What `op` calls, whatever the outcome; empty for operations that cannot stand behind a filter.
 pub(super) fn calls(op: &Op) -> Vec<SystemCall> {
     let Some(code) = OpCode::from_number(op.code) else { return Vec::new() };
@@ -59,7 +62,9 @@ mod tests {
     #[test]
     fn every_operation_that_can_stand_behind_a_filter_says_what_it_calls() {
         for &code in OpCode::ALL {
-            let before = matches!(code, OpCode::CloseOnExec | OpCode::LoadFilter);
+            use OpCode::{CloseOnExec, LandlockAllow, LandlockRestrict, LoadFilter, LoadListeningFilter};
+            let before =
+                [CloseOnExec, LandlockAllow, LandlockRestrict, LoadFilter, LoadListeningFilter].contains(&code);
             let op = Op { code: code as u16, phase: 0, tolerate: Tolerate::NONE, arguments: [0; 7] };
             let late = signature(code).phases.1 > Phase::EarlyFilter;
             assert_eq!(late && !before, !calls(&op).is_empty(), "{}", signature(code).name);

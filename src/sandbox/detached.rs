@@ -91,6 +91,7 @@ impl Sandbox {
             cgroup: None,
             id_map: lowered.id_map,
             after_exec_of_stage: lowered.arm.map(|arm| arm as _),
+            listener: None,
         };
         start_keeper(&launcher, request)
     }

@@ -6,7 +6,7 @@ use crate::cgroup::{Cgroup, Join};
 use crate::error::During;
 use crate::isolate::seccomp::Filter;
 use crate::isolate::{
-    CapabilitySet, CapabilitySets, MASKED_PATHS, MountTargets, Privileges, READ_ONLY_PATHS, lower_binds,
+    CapabilitySet, CapabilitySets, Confinement, MASKED_PATHS, MountTargets, Privileges, READ_ONLY_PATHS, lower_binds,
     lower_confinement, lower_devices, lower_keyring, lower_masks, lower_pivot, lower_proc, lower_root, lower_sys,
     lower_tmpfs,
 };
@@ -47,6 +47,7 @@ impl Lowered {
             cgroup: self.cgroup,
             id_map: self.id_map,
             after_exec_of_stage: self.arm.map(|arm| arm as _),
+            listener: None,
         })
     }
 }
@@ -224,10 +225,12 @@ impl Sandbox {
             no_new_privileges: self.no_new_privileges,
             die_with_parent: self.die_with_parent.then_some(u32::from(!self.kept)),
         };
-        lower_confinement(plan, &privileges, filter, |plan| {
+        let confinement = Confinement { privileges: &privileges, filter, landlock: self.landlock.as_ref() };
+        let park = |plan: &mut Builder| {
             park(plan);
             Ok(())
-        })
+        };
+        lower_confinement(plan, confinement, |_| Ok(()), park)
     }
 
     pub(super) fn lower_exec(&self, plan: &mut Builder, command: &[Vec<u8>]) {

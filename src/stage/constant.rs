@@ -67,6 +67,9 @@ pub(crate) const POLLHUP: i16 = 0x10;
 
 pub(crate) const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
 
+pub(crate) const LANDLOCK_RULE_PATH_BENEATH: usize = 1;
+/// Execute, write, read, truncate, ioctl: the rights of what is no directory.
+pub(crate) const LANDLOCK_FILE_RIGHTS: u64 = 0b1100_0000_0000_0111;
 pub(crate) const IOPRIO_WHO_PROCESS: usize = 1;
 pub(crate) const PROC_SUPER_MAGIC: u32 = 0x9fa0;
 
@@ -118,6 +121,7 @@ pub(crate) const S_IFDIR: u32 = 0o040000;
 pub(crate) const S_IFREG: u32 = 0o100000;
 
 pub(crate) const SECCOMP_SET_MODE_FILTER: usize = 1;
+pub(crate) const SECCOMP_FILTER_FLAG_NEW_LISTENER: u32 = 8;
 pub(crate) const PR_SET_SECCOMP: usize = 22;
 pub(crate) const SECCOMP_MODE_STRICT: usize = 1;
 

@@ -137,6 +137,15 @@ struct FilterProgram {
     instructions: *const u8,
 }
 
+/// Loads a system call filter whose supervisor gets its descriptor; the exec closes this process's own.
+pub(crate) fn load_listening_filter(program: &Program, offset: u32, count: u32, flags: u32) -> Result<(), Errno> {
+    let filter = FilterProgram { length: count as u16, instructions: program.address(offset) };
+    let flags = flags | SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    // SAFETY: the verifier has proved that `count` instructions lie there.
+    let listener = unsafe { call!(SECCOMP, SECCOMP_SET_MODE_FILTER, flags, &raw const filter) }?;
+    super::parent::hand_over_listener(program, listener as i32)
+}
+
 /// Loads a system call filter.
 pub(crate) fn load_filter(program: &Program, offset: u32, count: u32, flags: u32) -> Result<(), Errno> {
     let filter = FilterProgram { length: count as u16, instructions: program.address(offset) };

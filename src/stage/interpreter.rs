@@ -4,7 +4,7 @@ use super::constant::*;
 use super::program::{EMPTY, Program};
 use super::call::call;
 use super::syscall::Errno;
-use super::{attributes, credentials, execute, files, init, keeper, mounts, parent, process};
+use super::{attributes, credentials, execute, files, init, keeper, landlock, mounts, parent, process};
 use crate::plan::layout::{Message, Role, State};
 use crate::plan::op::{Op, OpCode, Tolerate};
 use core::sync::atomic::Ordering;
@@ -105,6 +105,9 @@ fn step(program: &mut Program, op: &Op) -> Result<(), Errno> {
         | OpCode::RaiseAmbient
         | OpCode::CheckCapabilities
         | OpCode::NoNewPrivileges
+        | OpCode::LandlockAllow
+        | OpCode::LandlockRestrict
+        | OpCode::LoadListeningFilter
         | OpCode::LoadFilter => privilege_step(program, code, &op.arguments),
         _ => process_step(program, code, &op.arguments),
     }
@@ -196,6 +199,9 @@ fn privilege_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> 
         OpCode::SetCapabilities => credentials::set_capabilities(wide(a, b), wide(c, d), wide(e, f)),
         OpCode::RaiseAmbient => credentials::raise_ambient(wide(a, b)),
         OpCode::CheckCapabilities => credentials::check_capabilities(program.words(a, b).ok_or(EPROTO)?),
+        OpCode::LandlockAllow => landlock::allow(program.slot(a), program.address(b), u64::from(c)),
+        OpCode::LandlockRestrict => landlock::restrict(program.slot(a)),
+        OpCode::LoadListeningFilter => credentials::load_listening_filter(program, a, b, c),
         OpCode::NoNewPrivileges => credentials::no_new_privileges(),
         _ => credentials::load_filter(program, a, b, c),
     }

@@ -98,6 +98,14 @@ pub(crate) fn ask(program: &Program, message: u8) -> Result<(), Errno> {
     wait_to_go_on(socket)
 }
 
+/// Hands the parent the descriptor of a filter and waits until the supervisor has it. A filter is in force: nothing else
+/// is called.
+pub(crate) fn hand_over_listener(program: &Program, listener: i32) -> Result<(), Errno> {
+    let socket = program.header().status as i32;
+    send(socket, Message::LISTENER, Some(listener))?;
+    wait_to_go_on(socket)
+}
+
 /// Gets the id maps of this process written. The files of a process that is not dumpable, as the child of a keeper is,
 /// belong to root: an ordinary user could not open them.
 pub(crate) fn ask_for_id_maps(program: &Program) -> Result<(), Errno> {

@@ -75,6 +75,7 @@ fn run(spec: &Spec, script: &str, id_map: Option<IdMap>, warn: &mut dyn FnMut(St
         cgroup: None,
         id_map,
         after_exec_of_stage: None,
+        listener: None,
     };
     let mut process = start(&Launcher::new()?, request)?;
     let mut text = String::new();

@@ -11,11 +11,25 @@ pub(crate) struct Call {
     pub(crate) arguments: [u64; 6],
 }
 
+/// What becomes of a system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It runs, logged or not.
+    Runs,
+    /// A supervisor decides.
+    Asks,
+    /// It fails, or ends the process, or needs a tracer.
+    Refused,
+}
+
 impl Filter {
-    /// Whether this process may make the system call of this name with this first argument: it runs, logged or not.
-    pub(crate) fn lets_pass(&self, name: &str, first: u64) -> bool {
-        let action = self.action(name, first);
-        matches!(action, Some(libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG))
+    /// What becomes of the system call of this name with this first argument, made by this very program.
+    pub(crate) fn decide(&self, name: &str, first: u64) -> Fate {
+        match self.action(name, first) {
+            Some(libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG) => Fate::Runs,
+            Some(libc::SECCOMP_RET_USER_NOTIF) => Fate::Asks,
+            _ => Fate::Refused,
+        }
     }
 
     /// The `SECCOMP_RET_*` of a call of the native architecture, without its data.
