@@ -125,6 +125,7 @@ mod network;
 mod plan;
 #[cfg(feature = "registry")]
 mod registry;
+pub mod runtime;
 mod sandbox;
 pub mod spec;
 mod stage;

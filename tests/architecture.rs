@@ -16,10 +16,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("isolate", &["kernel", "spec", "plan", "launch"]),
     ("cgroup", &["kernel"]),
     ("sandbox", &["kernel", "plan", "launch", "isolate", "cgroup"]),
+    ("network", &["kernel"]),
+    ("runtime", &["kernel", "spec", "plan", "launch", "isolate", "cgroup", "sandbox", "network"]),
     ("archive", &["kernel", "spec"]),
     ("store", &["kernel", "spec", "archive"]),
     ("registry", &["kernel", "spec", "store"]),
-    ("network", &["kernel"]),
     ("volume", &["kernel", "store"]),
     (
         "container",

@@ -7,17 +7,24 @@
 
 #![allow(unsafe_code)]
 
+#[path = "../support/bundle.rs"]
+mod bundle;
+#[path = "../support/floor.rs"]
 mod floor;
-mod peers;
+#[path = "../support/machine.rs"]
+mod machine;
+#[path = "../support/peer.rs"]
+mod peer;
 #[path = "../../tests/support/tiny.rs"]
 mod tiny;
 
+use bundle::Bundle;
 use coracle::cgroup::{Cgroup, Limits, Policy};
 use coracle::seccomp::{Architecture, Profile};
 use coracle::{CapabilitySet, Cpus, Memory, NetworkMode, Root, Sandbox, Seccomp};
 use criterion::Criterion;
 use floor::Floor;
-use peers::{Peer, write_bundle};
+use peer::Peer;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -51,27 +58,10 @@ struct Contestant<'a> {
     run: Box<dyn Fn() + 'a>,
 }
 
-/// A mount namespace of this process's own, without the version 2 control groups of a hybrid machine: crun refuses to
-/// work where it sees both versions.
-fn leave_hybrid_mode() {
-    let flags = libc::MS_REC | libc::MS_PRIVATE;
-    // SAFETY: all texts are NUL-terminated.
-    unsafe {
-        assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0, "this bench needs root");
-        assert_eq!(libc::mount(c"none".as_ptr(), c"/".as_ptr(), std::ptr::null(), flags, std::ptr::null()), 0);
-        libc::umount2(c"/sys/fs/cgroup/unified".as_ptr(), libc::MNT_DETACH);
-    }
-}
-
 fn main() {
-    leave_hybrid_mode();
+    machine::leave_hybrid_mode();
     let scratch = tempfile::Builder::new().prefix("coracle-bench-").tempdir().unwrap();
-    let root = scratch.path().join("root");
-    std::fs::create_dir_all(root.join("bin")).unwrap();
-    for name in ["proc", "dev", "sys"] {
-        std::fs::create_dir(root.join(name)).unwrap();
-    }
-    tiny::tiny_program(&root.join("bin/exit"));
+    let root = machine::root(scratch.path());
     if std::env::args().any(|argument| argument == "--test") {
         CASES
             .into_iter()
@@ -110,6 +100,27 @@ fn ours_limited(root: &Path, case: Case, number: u32) {
     group.remove().unwrap();
 }
 
+/// The case as a bundle for the contestant `name`.
+fn bundle<'a>(root: &'a Path, case: Case, name: &str) -> Bundle<'a> {
+    Bundle {
+        root,
+        full: case.full,
+        network: case.network,
+        joins: None,
+        // runc itself cannot do without a /proc.
+        proc: name == "runc",
+        command: "/bin/exit",
+        group: "/coracle-bench-peer".to_owned(),
+        files: &[],
+    }
+}
+
+fn theirs(peer: &Peer, directory: &Path) {
+    let name = format!("coracle-bench-{}", std::process::id());
+    let status = peer.command(&["run", "--bundle", directory.to_str().unwrap(), &name]).status().unwrap();
+    assert!(status.success(), "{status}");
+}
+
 /// The filter that the library loads by default.
 fn filter() -> Vec<u8> {
     let native = Architecture::native().unwrap();
@@ -118,8 +129,7 @@ fn filter() -> Vec<u8> {
 
 fn contestants<'a>(root: &'a Path, scratch: &Path, case: Case, with_peers: bool) -> Vec<Contestant<'a>> {
     let number = Cell::new(0);
-    let floor = Floor::new(root, case.network);
-    let floor = if case.full { floor.full(filter()) } else { floor };
+    let floor = Floor::new(&bundle(root, case, "floor"), filter());
     let mut all = vec![
         Contestant { name: "floor", every: 1, run: Box::new(move || floor.run()) },
         Contestant {
@@ -133,12 +143,11 @@ fn contestants<'a>(root: &'a Path, scratch: &Path, case: Case, with_peers: bool)
     ];
     if with_peers {
         for name in ["crun", "runc"] {
-            let bundle: PathBuf = scratch.join(format!("{name}-{}", case.name().replace(' ', "")));
-            // runc itself cannot do without a /proc.
-            write_bundle(&bundle, root, case.full, case.network, name == "runc");
-            match Peer::find(name, &bundle, case.full) {
-                Some(peer) => all.push(Contestant { name, every: 4, run: Box::new(move || peer.run()) }),
-                None => println!("{name} is not installed"),
+            let directory: PathBuf = scratch.join(format!("{name}-{}", case.name().replace(' ', "")));
+            bundle(root, case, name).write(&directory);
+            match Peer::find(name, &directory.join("state"), case.full) {
+                Ok(peer) => all.push(Contestant { name, every: 4, run: Box::new(move || theirs(&peer, &directory)) }),
+                Err(missing) => println!("{missing}"),
             }
         }
     }

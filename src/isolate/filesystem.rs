@@ -136,7 +136,7 @@ pub(super) fn open_mount_point(plan: &mut Builder, root: Slot, path: &'static st
     target
 }
 
-fn pure_cgroup_v2() -> bool {
+pub(super) fn pure_cgroup_v2() -> bool {
     static ANSWER: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *ANSWER.get_or_init(|| std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists())
 }

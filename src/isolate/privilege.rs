@@ -21,6 +21,8 @@ pub(crate) struct Privileges {
     pub(crate) capabilities: CapabilitySets,
     pub(crate) limits: Vec<ResourceLimit>,
     pub(crate) no_new_privileges: bool,
+    /// How many descriptors above the standard streams the payload gets: 3 and up.
+    pub(crate) preserved: u32,
     /// Whether it dies with its parent, and looks at the socket to it (1) or not (0).
     pub(crate) die_with_parent: Option<u32>,
 }
@@ -31,13 +33,16 @@ pub(crate) struct Confinement<'a> {
     pub(crate) privileges: &'a Privileges,
     pub(crate) landlock: Option<&'a Landlock>,
     pub(crate) filter: Option<&'a Filter>,
+    /// Whether the parent is gone once the process has parked: a filter's descriptor must reach it before.
+    pub(crate) parent_leaves: bool,
 }
 
 /// Lowers the phases EarlyFilter to LateFilter. `settle` adds what needs the privileges that are then given up, `park`
 /// what is waited for once all of them are.
 ///
 /// Landlock and filter are the last things before the exec where `no_new_privs` is on; else they need CAP_SYS_ADMIN, and
-/// the filter must itself allow what is left to do.
+/// the filter must itself allow what is left to do. A filter with a supervisor comes before `park` where the parent, which
+/// hands on its descriptor, leaves there.
 ///
 /// # Errors
 /// What `settle` and `park` return, and `InvalidInput` for a filter that refuses a system call of the rest of the start,
@@ -50,7 +55,7 @@ pub(crate) fn lower_confinement(
 ) -> Result<()> {
     let Confinement { privileges, filter, .. } = confinement;
     plan.phase(Phase::EarlyFilter);
-    plan.push(OpCode::CloseOnExec, &[3], "have the exec close descriptors");
+    plan.push(OpCode::CloseOnExec, &[3 + privileges.preserved], "have the exec close descriptors");
     let mut filtered_from = plan.len();
     if !privileges.no_new_privileges {
         filtered_from = lower_filters(plan, confinement)?;
@@ -59,8 +64,12 @@ pub(crate) fn lower_confinement(
     settle(plan)?;
     lower_privileges(plan, privileges);
     plan.phase(Phase::Park);
+    let before_park = confinement.parent_leaves && filter.is_some_and(Filter::notifies);
+    if privileges.no_new_privileges && before_park {
+        filtered_from = lower_filters(plan, confinement)?;
+    }
     park(plan)?;
-    if privileges.no_new_privileges {
+    if privileges.no_new_privileges && !before_park {
         plan.phase(Phase::LateFilter);
         filtered_from = lower_filters(plan, confinement)?;
     }

@@ -81,6 +81,12 @@ pub(super) fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
 }
 
+/// Whether this process has a descriptor of this number.
+pub(crate) fn is_open(number: i32) -> bool {
+    // SAFETY: F_GETFD only looks.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+}
+
 /// An anonymous file in memory that can be sealed; `name` is what `/proc` shows.
 pub(crate) fn create_memfd(name: &CStr, executable: bool) -> io::Result<OwnedFd> {
     const MFD_EXEC: libc::c_uint = 0x10;

@@ -13,6 +13,22 @@ const PR_CAP_AMBIENT: u64 = 47;
 /// A system call by its name, and its first argument where that is a plain number known beforehand.
 pub(crate) type SystemCall = (&'static str, u64);
 
+/// What the run of a hook takes.
+const HOOK: [&str; 12] = [
+    "getpid",
+    "pipe2",
+    "write",
+    "close",
+    "fcntl",
+    "clone3",
+    "ppoll",
+    "read",
+    "waitid",
+    "clock_gettime",
+    "dup3",
+    "setsid",
+];
+
 /// The exec at the end of every plan.
 pub(super) const EXECUTE: SystemCall = ("execve", 0);
 
@@ -44,9 +60,14 @@ pub(super) fn calls(op: &Op) -> Vec<SystemCall> {
         OpCode::Write => vec![("write", 0)],
         OpCode::DieWithParent => vec![("prctl", PR_SET_PDEATHSIG)],
         OpCode::NewSession => vec![("setsid", 0)],
+        OpCode::ControllingTerminal => vec![("ioctl", 0)],
+        OpCode::GoOnInChild => vec![("clone3", 0), ("sendmsg", 0)],
         OpCode::GoOnInside => vec![("clone3", 0)],
         OpCode::StayAsInit => vec![("rt_sigprocmask", 0), ("prctl", PR_SET_DUMPABLE), ("clone3", 0)],
-        OpCode::Wait => vec![("sendmsg", 0), ("read", 0)],
+        OpCode::Wait | OpCode::Gate => vec![("sendmsg", 0), ("read", 0)],
+        OpCode::AwaitStart => vec![("read", 0), ("close", 0)],
+        OpCode::FindProgram => vec![("faccessat2", 0), ("statx", 0)],
+        OpCode::RunHook => HOOK.map(|name| (name, 0)).to_vec(),
         OpCode::Execute => vec![EXECUTE],
         _ => Vec::new(),
     }

@@ -12,6 +12,8 @@ pub(crate) enum Argument {
     Number(Radix),
     /// A slot that an earlier operation or the parent has filled.
     Input,
+    /// A filled slot that is empty afterwards.
+    Last,
     /// A slot to fill.
     Output,
     /// The offset of a NUL-terminated text in the plan.
@@ -52,7 +54,7 @@ const HEXADECIMAL: Argument = Argument::Number(Radix::Hexadecimal);
 
 /// The shape of `code`.
 pub(crate) fn signature(code: OpCode) -> Signature {
-    use Argument::{Bytes, Count, Filter, Input, Output, Text, Texts, Words};
+    use Argument::{Bytes, Count, Filter, Input, Last, Output, Text, Texts, Words};
     use OpCode::*;
     use Phase::*;
     let (name, phases, arguments): (_, _, &'static [Argument]) = match code {
@@ -69,10 +71,11 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         JoinNamespace => ("join-namespace", (Join, Join), &[Input, HEXADECIMAL]),
         Unshare => ("unshare", (Join, Identity), &[HEXADECIMAL]),
         AskForIdMaps => ("ask-for-id-maps", (Map, Map), &[]),
-        GoOnInChild => ("go-on-in-child", (Map, Identity), &[]),
+        GoOnInChild => ("go-on-in-child", (Map, Park), &[]),
         GoOnInside => ("go-on-inside", (Park, Park), &[]),
         BecomeRoot => ("become-root", (Map, Identity), &[]),
         SetHostname => ("set-hostname", (Identity, Identity), &[Bytes, Count]),
+        SetDomainname => ("set-domainname", (Identity, Identity), &[Bytes, Count]),
         LoopbackUp => ("loopback-up", (Identity, Identity), &[]),
         OpenHost => ("open-host", (Fence, Mount), &[Text, HEXADECIMAL, Output]),
         OpenBelow => ("open-below", (Mount, Session), &[Input, Text, HEXADECIMAL, Output]),
@@ -81,6 +84,11 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         MakeNode => ("make-node", (Mount, Mount), &[Input, Text, OCTAL, HEXADECIMAL]),
         MakeDirectory => ("make-directory", (Mount, Mount), &[Input, Text, OCTAL]),
         MakeLink => ("make-link", (Mount, Mount), &[Input, Text, Text]),
+        PlaceLink => ("place-link", (Mount, Mount), &[Input, Text, Text]),
+        MakeDevice => ("make-device", (Mount, Mount), &[Input, Text, OCTAL, HEXADECIMAL, DECIMAL, DECIMAL]),
+        CheckDevice => ("check-device", (Mount, Mount), &[Input, OCTAL, HEXADECIMAL]),
+        Close => ("close", (Enter, Seal), &[Last]),
+        CloneHost => ("clone-host", (Enter, Mount), &[Text, HEXADECIMAL, Output]),
         CloneMount => ("clone-mount", (Mount, Mount), &[Input, DECIMAL, Output]),
         OpenFilesystem => ("open-filesystem", (Mount, Mount), &[Text, Output]),
         FilesystemOption => ("filesystem-option", (Mount, Mount), &[Input, Text, Text]),
@@ -89,6 +97,7 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         MountByPath => ("mount-by-path", (Mount, Mount), &[Text, Text, HEXADECIMAL, Text, Output]),
         Attach => ("attach", (Mount, Mount), &[Input, Input]),
         AttachBelow => ("attach-below", (Mount, Mount), &[Input, Input, Text]),
+        AttachAt => ("attach-at", (Mount, Mount), &[Input, Input, Text, HEXADECIMAL]),
         MountAttributes => {
             ("mount-attributes", (Enter, Seal), &[Input, DECIMAL, HEXADECIMAL, HEXADECIMAL, HEXADECIMAL])
         }
@@ -100,7 +109,10 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         ChangeDirectory => ("change-directory", (Mount, Mount), &[Input]),
         PivotRoot => ("pivot-root", (Pivot, Pivot), &[Input]),
         StandardStream => ("standard-stream", (Session, Session), &[Input, DECIMAL]),
-        ControllingTerminal => ("controlling-terminal", (Session, Session), &[Input]),
+        ControllingTerminal => ("controlling-terminal", (Session, Park), &[Input]),
+        OpenRoot => ("open-root", (Session, Session), &[Output]),
+        OpenTerminal => ("open-terminal", (Mount, Session), &[Input, Output, Output, HEXADECIMAL, DECIMAL]),
+        SendDescriptor => ("send-descriptor", (Mount, Session), &[Input, Input, Text]),
         WorkingDirectory => ("working-directory", (Session, Session), &[Text, OCTAL]),
         ResourceLimit => ("resource-limit", (Join, Privilege), &[DECIMAL, DECIMAL, DECIMAL, DECIMAL, DECIMAL]),
         DropBounding => ("drop-bounding", (Privilege, Privilege), &[HEXADECIMAL, HEXADECIMAL]),
@@ -124,6 +136,10 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         LoadFilter => ("load-filter", (EarlyFilter, LateFilter), &[Filter, Count, HEXADECIMAL]),
         LoadListeningFilter => ("load-listening-filter", (EarlyFilter, LateFilter), &[Filter, Count, HEXADECIMAL]),
         Wait => ("wait", (Park, Park), &[]),
+        Gate => ("gate", (Mount, Park), &[]),
+        RunHook => ("run-hook", (Mount, LateFilter), &[Text, Texts, Texts, Texts, DECIMAL]),
+        AwaitStart => ("await-start", (Park, Park), &[Input, Input]),
+        FindProgram => ("find-program", (Park, Park), &[Texts]),
         StayAsInit => ("stay-as-init", (Park, Park), &[]),
         Execute => ("execute", (Exec, Exec), &[Texts, Texts, Texts]),
     };

@@ -90,6 +90,7 @@ impl Sandbox {
             namespaces: 0,
             cgroup: None,
             id_map: lowered.id_map,
+            gate: None,
             after_exec_of_stage: lowered.arm.map(|arm| arm as _),
             listener: None,
         };

@@ -32,6 +32,22 @@ pub(crate) fn execute(program: &mut Program, arguments: u32, environment: u32, c
     Err(worst)
 }
 
+/// Fails unless one of the candidates is a file that may be executed: the error that the exec would meet, met earlier.
+pub(crate) fn find(program: &Program, candidates: u32) -> Result<(), Errno> {
+    let mut worst = ENOENT;
+    for path in program.texts(candidates) {
+        // SAFETY: the path is NUL-terminated.
+        match unsafe { call!(FACCESSAT2, AT_FDCWD, path, X_OK, AT_EACCESS) } {
+            Ok(_) if super::files::is_directory(AT_FDCWD as i32, path) == Ok(true) => worst = EACCES,
+            Ok(_) => return Ok(()),
+            Err(ENOENT | ENOTDIR) => {}
+            Err(EACCES) => worst = EACCES,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Err(worst)
+}
+
 /// # Safety
 /// The path must be NUL-terminated, the lists ended by 0.
 unsafe fn execute_one(path: usize, arguments: *const usize, environment: *const usize) -> Errno {

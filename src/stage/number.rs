@@ -22,6 +22,7 @@ mod table {
     pub(crate) const RECVMSG: usize = 47;
     pub(crate) const BIND: usize = 49;
     pub(crate) const SENDTO: usize = 44;
+    pub(crate) const CLONE: usize = 56;
     pub(crate) const EXECVE: usize = 59;
     pub(crate) const EXIT_GROUP: usize = 231;
     pub(crate) const KILL: usize = 62;
@@ -44,6 +45,7 @@ mod table {
     pub(crate) const MOUNT: usize = 165;
     pub(crate) const UMOUNT2: usize = 166;
     pub(crate) const SETHOSTNAME: usize = 170;
+    pub(crate) const SETDOMAINNAME: usize = 171;
     pub(crate) const SCHED_SETAFFINITY: usize = 203;
     pub(crate) const CLOCK_GETTIME: usize = 228;
     pub(crate) const WAITID: usize = 247;
@@ -53,6 +55,11 @@ mod table {
     pub(crate) const FCHOWNAT: usize = 260;
     pub(crate) const UNLINKAT: usize = 263;
     pub(crate) const SYMLINKAT: usize = 266;
+    pub(crate) const FSPICK: usize = 433;
+    pub(crate) const CHROOT: usize = 161;
+    pub(crate) const READLINKAT: usize = 267;
+    pub(crate) const GETDENTS64: usize = 217;
+    pub(crate) const SENDFILE: usize = 40;
     pub(crate) const FCHMODAT: usize = 268;
     pub(crate) const PPOLL: usize = 271;
     pub(crate) const UNSHARE: usize = 272;
@@ -81,6 +88,7 @@ mod table {
     pub(crate) const CLONE3: usize = 435;
     pub(crate) const CLOSE_RANGE: usize = 436;
     pub(crate) const OPENAT2: usize = 437;
+    pub(crate) const FACCESSAT2: usize = 439;
     pub(crate) const MOUNT_SETATTR: usize = 442;
     pub(crate) const SIGNALFD4: usize = 289;
     pub(crate) const PREAD64: usize = 17;
@@ -109,6 +117,7 @@ mod table {
     pub(crate) const RECVMSG: usize = 212;
     pub(crate) const BIND: usize = 200;
     pub(crate) const SENDTO: usize = 206;
+    pub(crate) const CLONE: usize = 220;
     pub(crate) const EXECVE: usize = 221;
     pub(crate) const EXIT_GROUP: usize = 94;
     pub(crate) const KILL: usize = 129;
@@ -131,6 +140,7 @@ mod table {
     pub(crate) const MOUNT: usize = 40;
     pub(crate) const UMOUNT2: usize = 39;
     pub(crate) const SETHOSTNAME: usize = 161;
+    pub(crate) const SETDOMAINNAME: usize = 162;
     pub(crate) const SCHED_SETAFFINITY: usize = 122;
     pub(crate) const CLOCK_GETTIME: usize = 113;
     pub(crate) const WAITID: usize = 95;
@@ -140,6 +150,11 @@ mod table {
     pub(crate) const FCHOWNAT: usize = 54;
     pub(crate) const UNLINKAT: usize = 35;
     pub(crate) const SYMLINKAT: usize = 36;
+    pub(crate) const FSPICK: usize = 433;
+    pub(crate) const CHROOT: usize = 51;
+    pub(crate) const READLINKAT: usize = 78;
+    pub(crate) const GETDENTS64: usize = 61;
+    pub(crate) const SENDFILE: usize = 71;
     pub(crate) const FCHMODAT: usize = 53;
     pub(crate) const PPOLL: usize = 73;
     pub(crate) const UNSHARE: usize = 97;
@@ -168,6 +183,7 @@ mod table {
     pub(crate) const CLONE3: usize = 435;
     pub(crate) const CLOSE_RANGE: usize = 436;
     pub(crate) const OPENAT2: usize = 437;
+    pub(crate) const FACCESSAT2: usize = 439;
     pub(crate) const MOUNT_SETATTR: usize = 442;
     pub(crate) const SIGNALFD4: usize = 74;
     pub(crate) const PREAD64: usize = 67;

@@ -6,8 +6,8 @@ use super::process;
 use super::program::Program;
 use super::call::call;
 use super::syscall::Errno;
-use crate::plan::layout::Message;
-use core::sync::atomic::Ordering;
+use crate::plan::layout::{Message, NOTE_SIZE, State};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 #[repr(C)]
 struct IoVector {
@@ -55,7 +55,12 @@ pub(crate) struct CloneArguments {
 
 /// Sends one byte, with a descriptor where there is one.
 pub(crate) fn send(socket: i32, message: u8, descriptor: Option<i32>) -> Result<(), Errno> {
-    let vector = IoVector { base: &raw const message, length: 1 };
+    send_text(socket, &[message], descriptor)
+}
+
+/// Sends a text, with a descriptor where there is one.
+pub(crate) fn send_text(socket: i32, text: &[u8], descriptor: Option<i32>) -> Result<(), Errno> {
+    let vector = IoVector { base: text.as_ptr(), length: text.len() };
     let rights = Rights {
         length: 20,
         level: SOL_SOCKET,
@@ -106,6 +111,47 @@ pub(crate) fn hand_over_listener(program: &Program, listener: i32) -> Result<(),
     wait_to_go_on(socket)
 }
 
+/// Lets go of the parent and waits for whoever writes a byte into the fifo `start`. This process holds both ends of it, so
+/// that it waits although nobody else has opened it.
+pub(crate) fn await_start(program: &mut Program, start: u32, outcome: u32) -> Result<(), Errno> {
+    program.recorder().state.store(State::PARKED, Ordering::Release);
+    close(program.header().status as i32);
+    let (start, mut word) = (program.slot(start), 0u8);
+    loop {
+        // SAFETY: one live byte.
+        match unsafe { call!(READ, start, &raw mut word, 1) } {
+            Ok(_) => break,
+            Err(EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    close(start);
+    program.outcome = program.slot(outcome);
+    Ok(())
+}
+
+/// Writes down for whoever started this parked process which operation failed, with which errno, in which part of it;
+/// where it was a hook that failed, how it ended and the last it wrote.
+pub(crate) fn tell_starter(program: &Program, errno: Errno) {
+    if program.outcome == super::program::EMPTY {
+        return;
+    }
+    let recorder = program.recorder();
+    let number = |number: &AtomicU32| number.load(Ordering::Relaxed);
+    let words =
+        [number(&recorder.op), errno as u32, number(&recorder.part), recorder.hook_end.load(Ordering::Acquire)];
+    let mut message = [0u8; 16 + NOTE_SIZE];
+    for (place, word) in message.chunks_exact_mut(4).zip(words) {
+        place.copy_from_slice(&word.to_ne_bytes());
+    }
+    let length = (number(&recorder.note_length) as usize).min(NOTE_SIZE);
+    for (place, byte) in message[16..].iter_mut().zip(&recorder.note) {
+        *place = byte.load(Ordering::Relaxed);
+    }
+    // SAFETY: within the live array. Where the starter is gone nobody asks.
+    let _ = unsafe { call!(WRITE, program.outcome, message.as_ptr(), 16 + length) };
+}
+
 /// Gets the id maps of this process written. The files of a process that is not dumpable, as the child of a keeper is,
 /// belong to root: an ordinary user could not open them.
 pub(crate) fn ask_for_id_maps(program: &Program) -> Result<(), Errno> {
@@ -154,7 +200,12 @@ fn clone_sibling(program: &Program, flags: u64, pidfd: u64) -> Result<usize, Err
         ..CloneArguments::default()
     };
     // SAFETY: a fork: no memory is shared, the stack is copied.
-    let child = unsafe { call!(CLONE3, &raw const arguments, size_of::<CloneArguments>()) }?;
+    let child = match unsafe { call!(CLONE3, &raw const arguments, size_of::<CloneArguments>()) } {
+        // A filter that is loaded already and cannot look into the argument. The older call has one place for both
+        // the descriptor and the number.
+        Err(ENOSYS) => process::fork(flags | CLONE_PARENT, pidfd as *mut i32)?,
+        cloned => cloned?,
+    };
     if child != 0 {
         // A keeper, whose child it becomes, learns from here which process goes on.
         program.recorder().pid.store(child as u32, Ordering::Release);

@@ -40,6 +40,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) keyring: Option<&'a str>,
     /// What it may use of files and ports, all that it could by default.
     pub(crate) landlock: Option<&'a Landlock>,
+    /// How many descriptors above the standard streams it gets: 3 and up.
+    pub(crate) preserved: u32,
 }
 
 /// Lowers what must be settled while the host's /proc and this process's own rights are at hand; to be called in phase
@@ -104,11 +106,16 @@ pub(crate) fn lower_process(
         capabilities: granted(process, circumstances.user_namespace, warn)?,
         limits: limits(process)?,
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
+        preserved: circumstances.preserved,
         die_with_parent: None,
     };
     let filter = filter(spec)?;
-    let confinement =
-        Confinement { privileges: &privileges, landlock: circumstances.landlock, filter: filter.as_ref() };
+    let confinement = Confinement {
+        privileges: &privileges,
+        landlock: circumstances.landlock,
+        filter: filter.as_ref(),
+        parent_leaves: !circumstances.joins,
+    };
     // A process that joins forks once more, behind its privileges.
     let (late, early) = process
         .scheduler()

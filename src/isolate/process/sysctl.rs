@@ -124,7 +124,7 @@ fn check_namespace(spec: &Spec, name: &str, path: &str) -> Result<()> {
 
 /// Whether a namespace to join is the one that this process is in.
 fn is_hosts(namespace: &LinuxNamespace) -> bool {
-    let Some(path) = namespace.path() else { return false };
+    let Some(path) = namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty()) else { return false };
     let name = match namespace.typ() {
         LinuxNamespaceType::Ipc => "ipc",
         LinuxNamespaceType::Network => "net",

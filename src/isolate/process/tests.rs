@@ -74,6 +74,7 @@ fn run(spec: &Spec, script: &str, id_map: Option<IdMap>, warn: &mut dyn FnMut(St
         namespaces,
         cgroup: None,
         id_map,
+        gate: None,
         after_exec_of_stage: None,
         listener: None,
     };

@@ -23,21 +23,25 @@ pub(crate) enum Fate {
 }
 
 impl Filter {
-    /// What becomes of the system call of this name with this first argument, made by this very program.
+    /// What becomes of the system call of this name with this first argument, made by the stage. Where a filter says
+    /// that there is no clone3, whose argument it cannot see, the stage takes clone.
     pub(crate) fn decide(&self, name: &str, first: u64) -> Fate {
-        match self.action(name, first) {
-            Some(libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG) => Fate::Runs,
-            Some(libc::SECCOMP_RET_USER_NOTIF) => Fate::Asks,
+        const NO_SUCH_CALL: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+        let Some(value) = self.value(name, first) else { return Fate::Refused };
+        match value & libc::SECCOMP_RET_ACTION_FULL {
+            libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG => Fate::Runs,
+            libc::SECCOMP_RET_USER_NOTIF => Fate::Asks,
+            _ if value == NO_SUCH_CALL && name == "clone3" => self.decide("clone", first),
             _ => Fate::Refused,
         }
     }
 
-    /// The `SECCOMP_RET_*` of a call of the native architecture, without its data.
-    fn action(&self, name: &str, first: u64) -> Option<u32> {
+    /// What it returns for a call of the native architecture.
+    fn value(&self, name: &str, first: u64) -> Option<u32> {
         let native = Architecture::native()?;
         let number = Syscall::named(name)?.number(native)?;
         let call = Call { number, architecture: native.audit_number(), arguments: [first, 0, 0, 0, 0, 0] };
-        Some(self.run(&call) & libc::SECCOMP_RET_ACTION_FULL)
+        Some(self.run(&call))
     }
 
     /// What it returns for a call.
