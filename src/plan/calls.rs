@@ -14,19 +14,21 @@ const PR_CAP_AMBIENT: u64 = 47;
 pub(crate) type SystemCall = (&'static str, u64);
 
 /// What the run of a hook takes.
-const HOOK: [&str; 12] = [
+const HOOK: [&str; 14] = [
     "getpid",
     "pipe2",
     "write",
     "close",
     "fcntl",
-    "clone3",
+    "clone",
     "ppoll",
     "read",
     "waitid",
     "clock_gettime",
     "dup3",
+    "close_range",
     "setsid",
+    "execve",
 ];
 
 /// The exec at the end of every plan.

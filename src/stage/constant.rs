@@ -69,6 +69,9 @@ pub(crate) const POLLOUT: i16 = 4;
 pub(crate) const POLLHUP: i16 = 0x10;
 
 pub(crate) const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
+pub(crate) const KEYCTL_SETPERM: usize = 5;
+pub(crate) const KEYCTL_DESCRIBE: usize = 6;
+pub(crate) const KEY_USR_SEARCH: u64 = 0x8_0000;
 
 pub(crate) const LANDLOCK_RULE_PATH_BENEATH: usize = 1;
 /// Execute, write, read, truncate, ioctl: the rights of what is no directory.
@@ -159,5 +162,6 @@ pub(crate) const ECONNRESET: i32 = 104;
 pub(crate) const ETIMEDOUT: i32 = 110;
 pub(crate) const ECANCELED: i32 = 125;
 pub(crate) const ECONNREFUSED: i32 = 111;
+pub(crate) const EKEYREJECTED: i32 = 129;
 pub(crate) const EHOSTUNREACH: i32 = 113;
 pub(crate) const EINPROGRESS: i32 = 115;
