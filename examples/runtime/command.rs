@@ -123,6 +123,17 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     only_id("pause", "suspend all processes of a container"),
     only_id("resume", "let all processes of a container go on"),
+    Verb {
+        name: "events",
+        usage: "[options] ID",
+        about: "print what a container uses, and when it runs out of memory",
+        choices: &[
+            value(&["interval"], "DURATION", "between statistics (default: 5s)"),
+            flag(&["stats"], "print statistics once"),
+            HELP,
+        ],
+        positions: (1, 1),
+    },
     Verb { name: "update", usage: "[options] ID", about: "change limits", choices: UPDATE, positions: (1, 1) },
     Verb {
         name: "spec",

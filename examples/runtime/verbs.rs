@@ -20,6 +20,7 @@ pub(crate) fn run(verb: &str, session: &Session, arguments: &Arguments) -> Resul
         "state" => reports::state(session, arguments),
         "list" => reports::list(session, arguments),
         "ps" => reports::processes(session, arguments),
+        "events" => reports::events(session, arguments),
         "spec" => reports::spec(arguments),
         _ => reports::features(),
     }

@@ -4,7 +4,9 @@ use super::constant::*;
 use super::program::{EMPTY, Program};
 use super::call::call;
 use super::syscall::Errno;
-use super::{attributes, credentials, execute, files, hook, init, keeper, mounts, parent, place, process, terminal};
+use super::{
+    attributes, credentials, execute, files, hook, init, keeper, landlock, mounts, parent, place, process, terminal,
+};
 use crate::plan::layout::{Message, Role, State};
 use crate::plan::op::{Op, OpCode, Tolerate};
 use core::sync::atomic::Ordering;
@@ -105,6 +107,9 @@ fn step(program: &mut Program, op: &Op) -> Result<(), Errno> {
         | OpCode::Mask
         | OpCode::BindFile
         | OpCode::MakeReadOnly
+        | OpCode::PickFilesystem
+        | OpCode::ReconfigureFilesystem
+        | OpCode::ChangeRoot
         | OpCode::PivotRoot => mount_step(program, code, &op.arguments),
         OpCode::ResourceLimit
         | OpCode::DropBounding
@@ -114,6 +119,9 @@ fn step(program: &mut Program, op: &Op) -> Result<(), Errno> {
         | OpCode::RaiseAmbient
         | OpCode::CheckCapabilities
         | OpCode::NoNewPrivileges
+        | OpCode::LandlockAllow
+        | OpCode::LandlockRestrict
+        | OpCode::LoadListeningFilter
         | OpCode::LoadFilter => privilege_step(program, code, &op.arguments),
         _ => process_step(program, code, &op.arguments),
     }
@@ -144,8 +152,8 @@ fn file_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Resul
         }
         OpCode::MakeNode => return files::make_node(slot, program.address(b), c, d),
         OpCode::MakeDirectory => return files::make_directory(slot, program.address(b), c),
-        OpCode::MakeLink => return files::make_link(slot, program.address(b), program.address(c)),
-        OpCode::PlaceLink => return files::place_link(slot, program.address(b), program.address(c)),
+        OpCode::MakeLink => return files::make_link(slot, program.address(b), program.text(c)),
+        OpCode::PlaceLink => return files::place_link(slot, program.address(b), program.text(c)),
         OpCode::MakeDevice => {
             let node = files::Node { mode: c, device: d, owner: (e, f) };
             return place::make_device(slot, program.text(b), &node);
@@ -187,6 +195,12 @@ fn mount_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Resu
             let context = mounts::open_filesystem(program.address(a))?;
             program.fill(b, context);
         }
+        OpCode::PickFilesystem => {
+            let context = mounts::pick_filesystem(slot)?;
+            program.fill(b, context);
+        }
+        OpCode::ReconfigureFilesystem => return mounts::reconfigure_filesystem(slot),
+        OpCode::ChangeRoot => return mounts::change_root(program, slot, program.slot(b), c != 0),
         OpCode::FilesystemOption => {
             return mounts::filesystem_option(slot, program.address(b), program.address(c));
         }
@@ -223,6 +237,9 @@ fn privilege_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> 
         OpCode::SetCapabilities => credentials::set_capabilities(wide(a, b), wide(c, d), wide(e, f)),
         OpCode::RaiseAmbient => credentials::raise_ambient(wide(a, b)),
         OpCode::CheckCapabilities => credentials::check_capabilities(program.words(a, b).ok_or(EPROTO)?),
+        OpCode::LandlockAllow => landlock::allow(program.slot(a), program.address(b), u64::from(c)),
+        OpCode::LandlockRestrict => landlock::restrict(program.slot(a)),
+        OpCode::LoadListeningFilter => credentials::load_listening_filter(program, a, b, c),
         OpCode::NoNewPrivileges => credentials::no_new_privileges(),
         _ => credentials::load_filter(program, a, b, c),
     }
