@@ -114,7 +114,8 @@ op_codes! {
     Unshare,
     /// Asks the parent to write the id maps of this process, and waits.
     AskForIdMaps,
-    /// Goes on in a child (of a PID namespace unshared before); the parent gets its descriptor.
+    /// Goes on in a child (of a PID namespace unshared or joined before); the parent gets its descriptor. Argument 0 is 1:
+    /// a filter may be in force.
     GoOnInChild,
     /// Goes on in a child, in the PID namespace joined before; the child's parent is that of this process, which ends.
     GoOnInside,
@@ -232,8 +233,15 @@ op_codes! {
     NoNewPrivileges,
     /// Marks descriptors from number 0 on to be closed by the exec.
     CloseOnExec,
+    /// Allows the rights 2 on path 1 in the landlock ruleset slot 0; the path is resolved within the root.
+    LandlockAllow,
+    /// Puts the landlock ruleset slot 0 in force.
+    LandlockRestrict,
     /// Loads the system call filter at 0 of 1 instructions, with flags 2.
     LoadFilter,
+    /// As the operation before, for a filter that asks a supervisor: the parent gets the descriptor for it, and says when
+    /// the supervisor has it.
+    LoadListeningFilter,
     /// Tells the parent that it got here, and waits for the word to go on.
     Wait,
     /// Tells the parent that all is built, and waits until it has done its part.

@@ -1,14 +1,15 @@
 //! What is done to all processes of a container that runs, and what they use.
 
 use super::container::Container;
+use super::events::Events;
 use super::record::Record;
 use super::state::Status;
-use crate::cgroup::{Cgroup, Policy, Resources};
+use crate::cgroup::{Cgroup, Policy, Resources, Usage};
 use crate::error::{Context, During};
-use crate::kernel::PidFd;
 use crate::{Error, ErrorKind, Result};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 impl Container {
     /// Sends a signal to its first process, or to all its processes.
@@ -23,12 +24,12 @@ impl Container {
         let status = self.status_of(&record);
         if all || (signal == libc::SIGKILL && record.shares_processes) {
             return match status {
-                Status::Creating => Err(self.not_running()),
+                Status::Creating => Err(self.not_running(status)),
                 _ => self.kill_all(&record, status, signal),
             };
         }
         if matches!(status, Status::Stopped | Status::Creating) {
-            return Err(self.not_running());
+            return Err(self.not_running(status));
         }
         self.signal_first(&record, signal)?;
         if status == Status::Paused && signal == libc::SIGKILL {
@@ -61,7 +62,7 @@ impl Container {
         let record = self.record()?;
         match self.status_of(&record) {
             Status::Created | Status::Running => self.group(&record)?.pause(),
-            _ => Err(self.not_running()),
+            status => Err(self.not_running(status)),
         }
     }
 
@@ -84,11 +85,45 @@ impl Container {
     pub fn update(&self, resources: &Resources) -> Result<()> {
         let _lock = self.home().lock()?;
         let record = self.record()?;
-        if matches!(self.status_of(&record), Status::Stopped | Status::Creating) {
-            return Err(self.not_running());
+        let status = self.status_of(&record);
+        if matches!(status, Status::Stopped | Status::Creating) {
+            return Err(self.not_running(status));
         }
         let changed = self.group(&record)?.change(resources, Policy::Strict);
         changed.map(drop).context(|| format!("update container {}", self.id()))
+    }
+
+    /// What its processes use.
+    ///
+    /// # Errors
+    /// `InvalidInput`: it does not run. `Unsupported`: its control groups do not count.
+    pub fn stats(&self) -> Result<Usage> {
+        let record = self.record()?;
+        let status = self.status_of(&record);
+        if matches!(status, Status::Stopped | Status::Creating) {
+            return Err(self.not_running(status));
+        }
+        self.group(&record)?.usage()
+    }
+
+    /// What its processes use, each `interval`, and when they run out of memory, until its first process ends. Blocks
+    /// in between.
+    ///
+    /// # Errors
+    /// `InvalidInput`: it does not run, or the interval is zero. `Unsupported`: its control groups do not count memory.
+    pub fn events(&self, interval: Duration) -> Result<Events> {
+        let record = self.record()?;
+        if interval.is_zero() {
+            return Err(Error::invalid("duration interval must be greater than 0"));
+        }
+        let process = match (&record.process, self.status_of(&record)) {
+            (Some(process), status) if status != Status::Stopped => super::container::open(process)?,
+            _ => None,
+        };
+        match process {
+            Some(process) => Events::watch(self.clone(), process, self.group(&record)?, interval),
+            None => Err(self.not_running(Status::Stopped)),
+        }
     }
 
     fn group(&self, record: &Record) -> Result<Cgroup> {
@@ -99,16 +134,16 @@ impl Container {
         }
     }
 
-    /// As engines look for it.
-    pub(super) fn not_running(&self) -> Error {
-        Error::invalid(format!("container not running: {}", self.id()))
+    /// Engines look for the first three words.
+    pub(super) fn not_running(&self, status: Status) -> Error {
+        Error::invalid(format!("container not running: {} is {status}", self.id()))
     }
 
     fn signal_first(&self, record: &Record, signal: i32) -> Result<()> {
-        let process = record.process.as_ref().ok_or_else(|| self.not_running())?;
-        let pidfd = super::container::open(process)?.ok_or_else(|| self.not_running())?;
+        let process = record.process.as_ref().ok_or_else(|| self.not_running(Status::Stopped))?;
+        let pidfd = super::container::open(process)?.ok_or_else(|| self.not_running(Status::Stopped))?;
         match pidfd.send_signal(signal) {
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Err(self.not_running()),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Err(self.not_running(Status::Stopped)),
             sent => sent.during(|| format!("send signal {signal} to container {}", self.id())),
         }
     }
@@ -122,13 +157,7 @@ impl Container {
         if signal == libc::SIGKILL {
             return group.kill();
         }
-        for pid in group.processes()? {
-            if let Ok(pidfd) = PidFd::open(pid) {
-                // One that has ended meanwhile needs no signal.
-                let _ = pidfd.send_signal(signal);
-            }
-        }
-        Ok(())
+        group.signal(signal)
     }
 }
 
