@@ -23,12 +23,12 @@ impl Container {
         let status = self.status_of(&record);
         if all || (signal == libc::SIGKILL && record.shares_processes) {
             return match status {
-                Status::Creating => Err(self.not_running()),
+                Status::Creating => Err(self.not_running(status)),
                 _ => self.kill_all(&record, status, signal),
             };
         }
         if matches!(status, Status::Stopped | Status::Creating) {
-            return Err(self.not_running());
+            return Err(self.not_running(status));
         }
         self.signal_first(&record, signal)?;
         if status == Status::Paused && signal == libc::SIGKILL {
@@ -61,7 +61,7 @@ impl Container {
         let record = self.record()?;
         match self.status_of(&record) {
             Status::Created | Status::Running => self.group(&record)?.pause(),
-            _ => Err(self.not_running()),
+            status => Err(self.not_running(status)),
         }
     }
 
@@ -84,8 +84,9 @@ impl Container {
     pub fn update(&self, resources: &Resources) -> Result<()> {
         let _lock = self.home().lock()?;
         let record = self.record()?;
-        if matches!(self.status_of(&record), Status::Stopped | Status::Creating) {
-            return Err(self.not_running());
+        let status = self.status_of(&record);
+        if matches!(status, Status::Stopped | Status::Creating) {
+            return Err(self.not_running(status));
         }
         let changed = self.group(&record)?.change(resources, Policy::Strict);
         changed.map(drop).context(|| format!("update container {}", self.id()))
@@ -99,16 +100,16 @@ impl Container {
         }
     }
 
-    /// As engines look for it.
-    pub(super) fn not_running(&self) -> Error {
-        Error::invalid(format!("container not running: {}", self.id()))
+    /// Engines look for the first three words.
+    pub(super) fn not_running(&self, status: Status) -> Error {
+        Error::invalid(format!("container not running: {} is {status}", self.id()))
     }
 
     fn signal_first(&self, record: &Record, signal: i32) -> Result<()> {
-        let process = record.process.as_ref().ok_or_else(|| self.not_running())?;
-        let pidfd = super::container::open(process)?.ok_or_else(|| self.not_running())?;
+        let process = record.process.as_ref().ok_or_else(|| self.not_running(Status::Stopped))?;
+        let pidfd = super::container::open(process)?.ok_or_else(|| self.not_running(Status::Stopped))?;
         match pidfd.send_signal(signal) {
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Err(self.not_running()),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Err(self.not_running(Status::Stopped)),
             sent => sent.during(|| format!("send signal {signal} to container {}", self.id())),
         }
     }

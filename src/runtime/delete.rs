@@ -38,15 +38,14 @@ impl Container {
             return Err(Error::new(ErrorKind::InUse, message).hint("kill it first, or delete --force"));
         }
         let group = record.cgroup.as_ref().map(Cgroup::open);
-        if let (Status::Paused, Some(group)) = (status, &group) {
-            // Thaws, and lets nothing run any more.
+        if let Some(group) = &group {
+            // Also those that are suspended, which one by one would not end.
             group.kill()?;
         }
         if let Some(process) = record.process.as_ref().filter(|_| status != Status::Stopped) {
             end(process)?;
         }
         if let Some(group) = group {
-            group.kill()?;
             group.remove()?;
         }
         let config = Config::read(&self.home().path("config.json"));

@@ -22,12 +22,14 @@ mod container;
 mod control;
 mod create;
 mod delete;
+mod exec;
 mod features;
 mod fifo;
 mod hooks;
 mod limits;
 mod lower;
 mod record;
+mod relay;
 pub mod spec;
 mod state;
 mod validate;
@@ -35,7 +37,9 @@ mod validate;
 pub use crate::value::{parse_duration, parse_signal};
 pub use container::Container;
 pub use create::{Create, Running};
+pub use exec::{Exec, Executed};
 pub use features::features;
+pub use relay::Relay;
 pub use state::{State, Status};
 
 #[cfg(fuzzing)]

@@ -16,7 +16,9 @@ pub fn rows() -> Vec<Row> {
             "effective": sets.get("effective"), "inheritable": sets.get("inheritable"), "ambient": sets.get("ambient") } } })
     };
     let seen = |inheritable: &str, permitted: &str, effective: &str, bounding: &str, ambient: &str| {
-        format!("CapInh:\t{inheritable}\nCapPrm:\t{permitted}\nCapEff:\t{effective}\nCapBnd:\t{bounding}\nCapAmb:\t{ambient}")
+        format!(
+            "CapInh:\t{inheritable}\nCapPrm:\t{permitted}\nCapEff:\t{effective}\nCapBnd:\t{bounding}\nCapAmb:\t{ambient}"
+        )
     };
     let script = "grep ^Cap /proc/self/status";
     let ordinary = json!({ "process": { "user": { "uid": 7, "gid": 7 } } });

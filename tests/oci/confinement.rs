@@ -25,27 +25,69 @@ fn actions() -> Vec<Row> {
     // The status of a subshell: 128 and the signal.
     let status = "mkdir /made 2>/dev/null; echo $?";
     vec![
-        Row::new("linux.seccomp.syscalls[].action", "SCMP_ACT_ALLOW").patch(action("SCMP_ACT_ALLOW")).script(MKDIR).prints("made"),
-        Row::new("linux.seccomp.syscalls[].action", "SCMP_ACT_ERRNO is EPERM").patch(action("SCMP_ACT_ERRNO")).script(MKDIR).exits("Operation not permitted", 1),
-        Row::new("linux.seccomp.syscalls[].action", "SCMP_ACT_KILL").patch(action("SCMP_ACT_KILL")).script(status).prints("159"),
-        Row::new("linux.seccomp.syscalls[].action", "SCMP_ACT_KILL_THREAD").patch(action("SCMP_ACT_KILL_THREAD")).script(status).prints("159"),
-        Row::new("linux.seccomp.syscalls[].action", "SCMP_ACT_KILL_PROCESS").patch(action("SCMP_ACT_KILL_PROCESS")).script(status).prints("159"),
-        Row::new("linux.seccomp.syscalls[].action", "SCMP_ACT_TRAP is SIGSYS").patch(action("SCMP_ACT_TRAP")).script(status).prints("159"),
-        Row::new("linux.seccomp.syscalls[].action", "SCMP_ACT_TRACE without a tracer is ENOSYS").patch(action("SCMP_ACT_TRACE")).script(MKDIR).exits("Function not implemented", 1),
-        Row::new("linux.seccomp.syscalls[].action", "SCMP_ACT_LOG goes on").patch(action("SCMP_ACT_LOG")).script(MKDIR).prints("made"),
-        Row::new("linux.seccomp.syscalls[].errnoRet", "is the errno").patch(one(json!({ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28 }))).script(MKDIR).exits("No space left on device", 1),
-        Row::new("linux.seccomp.syscalls[].errnoRet", "with an action that takes none is refused").patch(one(json!({ "names": ["mkdir"], "action": "SCMP_ACT_KILL", "errnoRet": 28 }))).refuses(&["linux.seccomp.syscalls", "errnoRet"]).not(Peer::Runc, "ignores it"),
-        Row::new("linux.seccomp.syscalls[].names", "one that no architecture has is passed over").patch(one(json!({ "names": ["no_such_call", "mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO" }))).script(MKDIR).exits("Operation not permitted", 1),
-        Row::new("linux.seccomp.syscalls[].names", "none is refused").patch(one(json!({ "names": [], "action": "SCMP_ACT_ERRNO" }))).refuses(&["linux.seccomp.syscalls", "names"]).not(Peer::Runc, "takes it").not(Peer::Crun, "takes it"),
+        Row::new("linux.seccomp.syscalls[].action", "SCMP_ACT_ALLOW")
+            .patch(action("SCMP_ACT_ALLOW"))
+            .script(MKDIR)
+            .prints("made"),
+        Row::new("linux.seccomp.syscalls[].action", "SCMP_ACT_ERRNO is EPERM")
+            .patch(action("SCMP_ACT_ERRNO"))
+            .script(MKDIR)
+            .exits("Operation not permitted", 1),
+        Row::new("linux.seccomp.syscalls[].action", "SCMP_ACT_KILL")
+            .patch(action("SCMP_ACT_KILL"))
+            .script(status)
+            .prints("159"),
+        Row::new("linux.seccomp.syscalls[].action", "SCMP_ACT_KILL_THREAD")
+            .patch(action("SCMP_ACT_KILL_THREAD"))
+            .script(status)
+            .prints("159"),
+        Row::new("linux.seccomp.syscalls[].action", "SCMP_ACT_KILL_PROCESS")
+            .patch(action("SCMP_ACT_KILL_PROCESS"))
+            .script(status)
+            .prints("159"),
+        Row::new("linux.seccomp.syscalls[].action", "SCMP_ACT_TRAP is SIGSYS")
+            .patch(action("SCMP_ACT_TRAP"))
+            .script(status)
+            .prints("159"),
+        Row::new("linux.seccomp.syscalls[].action", "SCMP_ACT_TRACE without a tracer is ENOSYS")
+            .patch(action("SCMP_ACT_TRACE"))
+            .script(MKDIR)
+            .exits("Function not implemented", 1),
+        Row::new("linux.seccomp.syscalls[].action", "SCMP_ACT_LOG goes on")
+            .patch(action("SCMP_ACT_LOG"))
+            .script(MKDIR)
+            .prints("made"),
+        Row::new("linux.seccomp.syscalls[].errnoRet", "is the errno")
+            .patch(one(json!({ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28 })))
+            .script(MKDIR)
+            .exits("No space left on device", 1),
+        Row::new("linux.seccomp.syscalls[].errnoRet", "with an action that takes none is refused")
+            .patch(one(json!({ "names": ["mkdir"], "action": "SCMP_ACT_KILL", "errnoRet": 28 })))
+            .refuses(&["linux.seccomp.syscalls", "errnoRet"])
+            .not(Peer::Runc, "ignores it"),
+        Row::new("linux.seccomp.syscalls[].names", "one that no architecture has is passed over")
+            .patch(one(json!({ "names": ["no_such_call", "mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO" })))
+            .script(MKDIR)
+            .exits("Operation not permitted", 1),
+        Row::new("linux.seccomp.syscalls[].names", "none is refused")
+            .patch(one(json!({ "names": [], "action": "SCMP_ACT_ERRNO" })))
+            .refuses(&["linux.seccomp.syscalls", "names"])
+            .not(Peer::Runc, "takes it")
+            .not(Peer::Crun, "takes it"),
     ]
 }
 
 /// The second argument of kill(2) is the signal: the first process of the container may send itself any, ignored.
 fn operators() -> Vec<Row> {
     let probe = "for n in 9 10 11 12 13; do kill -$n 1 2>/dev/null && echo -n \"$n \"; done";
-    let rule = |argument: Value| one(json!({ "names": ["kill"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1, "args": [argument] }));
+    let rule = |argument: Value| {
+        one(json!({ "names": ["kill"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1, "args": [argument] }))
+    };
     let op = |op: &str, value: u64, two: u64, passes: &str| {
-        Row::new("linux.seccomp.syscalls[].args[].op", op).patch(rule(json!({ "index": 1, "op": op, "value": value, "valueTwo": two }))).script(format!("trap '' 10 11 12 13; {probe}; echo")).prints(passes)
+        Row::new("linux.seccomp.syscalls[].args[].op", op)
+            .patch(rule(json!({ "index": 1, "op": op, "value": value, "valueTwo": two })))
+            .script(format!("trap '' 10 11 12 13; {probe}; echo"))
+            .prints(passes)
     };
     vec![
         op("SCMP_CMP_EQ", 11, 0, "9 10 12 13"),
@@ -67,7 +109,11 @@ fn operators() -> Vec<Row> {
 fn filters() -> Vec<Row> {
     let all = "/usr/share/containers/seccomp.json";
     let machine = if cfg!(target_arch = "x86_64") { "SCMP_ARCH_X86_64" } else { "SCMP_ARCH_AARCH64" };
-    let flags = |list: &[&str]| seccomp(json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": list, "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO" }] }));
+    let flags = |list: &[&str]| {
+        seccomp(
+            json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": list, "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO" }] }),
+        )
+    };
     let mut rows = vec![
         Row::new("linux.seccomp", "the mode is 2").patch(one(json!({ "names": ["reboot"], "action": "SCMP_ACT_ERRNO" }))).script("grep -E '^Seccomp:' /proc/self/status").prints("Seccomp:\t2"),
         Row::new("linux.seccomp", "without, the mode is 0").script("grep -E '^Seccomp:' /proc/self/status").prints("Seccomp:\t0"),
@@ -122,31 +168,57 @@ fn received(listener: &UnixListener) -> String {
 
 fn notify() -> Vec<Row> {
     let filter = |listener: &str| {
-        seccomp(json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": listener, "listenerMetadata": "for the listener",
-            "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY" }] }))
+        seccomp(
+            json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": listener, "listenerMetadata": "for the listener",
+            "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY" }] }),
+        )
     };
     vec![
-        Row::new("linux.seccomp.listenerPath", "gets the descriptor and the container's state").patch(filter("{scratch}/listener")).steps(|case, config| {
-            let listener = UnixListener::bind(case.path().join("listener")).expect("a socket");
-            let thread = std::thread::spawn(move || received(&listener));
-            let outcome = case.run(&config(MKDIR), &[]);
-            assert_eq!(outcome.stdout.trim(), "Function not implemented", "{outcome:?}");
-            let state: Value = serde_json::from_str(&thread.join().expect("a message")).expect("JSON");
-            assert_eq!((&state["fds"], &state["metadata"]), (&json!(["seccompFd"]), &json!("for the listener")), "{state}");
-            assert_eq!((&state["state"]["id"], state["state"]["ociVersion"].is_string()), (&json!(case.id), true), "{state}");
-            assert!(state["pid"].as_i64().is_some_and(|pid| pid > 1) && state["state"]["status"].is_string(), "{state}");
-        }),
-        Row::new("linux.seccomp.listenerMetadata", "without a listener means nothing").patch(seccomp(json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x" }))).script("echo ran").prints("ran").not(Peer::Runc, "refuses it"),
-        Row::new("linux.seccomp.listenerPath", "nobody there is refused").patch(filter("{scratch}/nobody")).refuses(&["linux.seccomp.listenerPath", "{scratch}/nobody"]),
+        Row::new("linux.seccomp.listenerPath", "gets the descriptor and the container's state")
+            .patch(filter("{scratch}/listener"))
+            .steps(|case, config| {
+                let listener = UnixListener::bind(case.path().join("listener")).expect("a socket");
+                let thread = std::thread::spawn(move || received(&listener));
+                let outcome = case.run(&config(MKDIR), &[]);
+                assert_eq!(outcome.stdout.trim(), "Function not implemented", "{outcome:?}");
+                let state: Value = serde_json::from_str(&thread.join().expect("a message")).expect("JSON");
+                assert_eq!(
+                    (&state["fds"], &state["metadata"]),
+                    (&json!(["seccompFd"]), &json!("for the listener")),
+                    "{state}"
+                );
+                assert_eq!(
+                    (&state["state"]["id"], state["state"]["ociVersion"].is_string()),
+                    (&json!(case.id), true),
+                    "{state}"
+                );
+                assert!(
+                    state["pid"].as_i64().is_some_and(|pid| pid > 1) && state["state"]["status"].is_string(),
+                    "{state}"
+                );
+            }),
+        Row::new("linux.seccomp.listenerMetadata", "without a listener means nothing")
+            .patch(seccomp(json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x" })))
+            .script("echo ran")
+            .prints("ran")
+            .not(Peer::Runc, "refuses it"),
+        Row::new("linux.seccomp.listenerPath", "nobody there is refused")
+            .patch(filter("{scratch}/nobody"))
+            .refuses(&["linux.seccomp.listenerPath", "{scratch}/nobody"]),
         Row::new("linux.seccomp.syscalls[].action", "SCMP_ACT_NOTIFY without a listener is refused")
-            .patch(one(json!({ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }))).refuses(&["linux.seccomp.listenerPath"]).not(Peer::Crun, "takes it"),
+            .patch(one(json!({ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" })))
+            .refuses(&["linux.seccomp.listenerPath"])
+            .not(Peer::Crun, "takes it"),
     ]
 }
 
 fn sysctl() -> Vec<Row> {
     let set = |name: &str, value: &str| json!({ "linux": { "sysctl": { name: value } } });
     let read = |name: &'static str, value: &'static str| {
-        Row::new("linux.sysctl", name).patch(set(name, value)).script(format!("cat /proc/sys/{}", name.replace('.', "/"))).prints(value)
+        Row::new("linux.sysctl", name)
+            .patch(set(name, value))
+            .script(format!("cat /proc/sys/{}", name.replace('.', "/")))
+            .prints(value)
     };
     vec![
         read("net.ipv4.ip_forward", "1"),
@@ -156,14 +228,33 @@ fn sysctl() -> Vec<Row> {
         read("kernel.sem", "250\t32000\t32\t100"),
         read("fs.mqueue.msg_max", "20"),
         read("kernel.domainname", "sea"),
-        Row::new("linux.sysctl", "written with slashes").patch(set("net/ipv4/ip_forward", "1")).script("cat /proc/sys/net/ipv4/ip_forward").prints("1").not(Peer::Runc, "knows dots alone in 1.1"),
-        Row::new("linux.sysctl", "kernel.hostname beside hostname is refused").patch(set("kernel.hostname", "x")).refuses(&["linux.sysctl", "kernel.hostname"]).not(Peer::Crun, "writes it"),
-        Row::new("linux.sysctl", "one of no namespace is refused").patch(set("vm.swappiness", "1")).refuses(&["linux.sysctl", "vm.swappiness"]),
-        Row::new("linux.sysctl", "of a network that is the host's is refused").patch(set("net.ipv4.ip_forward", "1")).edit(|config, _| {
-            config["linux"]["namespaces"].as_array_mut().expect("a list").retain(|entry| entry["type"] != "network");
-        }).refuses(&["linux.sysctl", "net.ipv4.ip_forward"]),
-        Row::new("linux.sysctl", "one that is missing is refused").patch(set("net.no_such_thing", "1")).refuses(&["linux.sysctl", "net.no_such_thing"]),
-        Row::new("linux.sysctl", "a value the kernel refuses").patch(set("net.ipv4.ip_forward", "boat")).refuses(&["linux.sysctl", "net.ipv4.ip_forward"]),
+        Row::new("linux.sysctl", "written with slashes")
+            .patch(set("net/ipv4/ip_forward", "1"))
+            .script("cat /proc/sys/net/ipv4/ip_forward")
+            .prints("1")
+            .not(Peer::Runc, "knows dots alone in 1.1"),
+        Row::new("linux.sysctl", "kernel.hostname beside hostname is refused")
+            .patch(set("kernel.hostname", "x"))
+            .refuses(&["linux.sysctl", "kernel.hostname"])
+            .not(Peer::Crun, "writes it"),
+        Row::new("linux.sysctl", "one of no namespace is refused")
+            .patch(set("vm.swappiness", "1"))
+            .refuses(&["linux.sysctl", "vm.swappiness"]),
+        Row::new("linux.sysctl", "of a network that is the host's is refused")
+            .patch(set("net.ipv4.ip_forward", "1"))
+            .edit(|config, _| {
+                config["linux"]["namespaces"]
+                    .as_array_mut()
+                    .expect("a list")
+                    .retain(|entry| entry["type"] != "network");
+            })
+            .refuses(&["linux.sysctl", "net.ipv4.ip_forward"]),
+        Row::new("linux.sysctl", "one that is missing is refused")
+            .patch(set("net.no_such_thing", "1"))
+            .refuses(&["linux.sysctl", "net.no_such_thing"]),
+        Row::new("linux.sysctl", "a value the kernel refuses")
+            .patch(set("net.ipv4.ip_forward", "boat"))
+            .refuses(&["linux.sysctl", "net.ipv4.ip_forward"]),
     ]
 }
 
@@ -174,15 +265,43 @@ fn masks() -> Vec<Row> {
         })
     };
     vec![
-        made(Row::new("linux.maskedPaths", "a directory is empty and read-only")).push("/linux/maskedPaths", json!("/secret")).script("ls /secret; touch /secret/x 2>&1").exits("touch: /secret/x: Read-only file system", 1),
-        made(Row::new("linux.maskedPaths", "a file is empty")).push("/linux/maskedPaths", json!("/secret/file")).script("cat /secret/file; ls /secret").prints("file"),
-        Row::new("linux.maskedPaths", "one that is missing is passed over").push("/linux/maskedPaths", json!("/nowhere/at/all")).script("echo ran").prints("ran"),
-        Row::new("linux.maskedPaths", "those of Docker").script("cat /proc/keys /proc/kcore | wc -c; ls /sys/firmware").prints("0"),
-        Row::new("linux.maskedPaths", "none leaves them readable").patch(json!({ "linux": { "maskedPaths": [] } })).script("grep -c ' /proc/k' /proc/self/mountinfo").exits("0", 1),
-        made(Row::new("linux.readonlyPaths", "a directory")).push("/linux/readonlyPaths", json!("/secret")).script("cat /secret/file; touch /secret/x 2>&1").exits("secrettouch: /secret/x: Read-only file system", 1),
-        made(Row::new("linux.readonlyPaths", "a file")).push("/linux/readonlyPaths", json!("/secret/file")).script("touch /secret/x && echo beside; rm /secret/file 2>&1").exits("beside\nrm: can't remove '/secret/file': Device or resource busy", 1),
-        Row::new("linux.readonlyPaths", "one that is missing is passed over").push("/linux/readonlyPaths", json!("/nowhere/at/all")).script("echo ran").prints("ran"),
-        Row::new("linux.readonlyPaths", "keeps the flags of the mount").script("grep ' /proc/sys ' /proc/self/mountinfo | cut -d' ' -f6").prints("ro,nosuid,nodev,noexec,relatime").not(Peer::Crun, "drops them"),
-        Row::new("linux.readonlyPaths", "those of Docker").script("(echo 1 >/proc/sys/kernel/pid_max) 2>&1 | sed 's/.*: //'").prints("Read-only file system"),
+        made(Row::new("linux.maskedPaths", "a directory is empty and read-only"))
+            .push("/linux/maskedPaths", json!("/secret"))
+            .script("ls /secret; touch /secret/x 2>&1")
+            .exits("touch: /secret/x: Read-only file system", 1),
+        made(Row::new("linux.maskedPaths", "a file is empty"))
+            .push("/linux/maskedPaths", json!("/secret/file"))
+            .script("cat /secret/file; ls /secret")
+            .prints("file"),
+        Row::new("linux.maskedPaths", "one that is missing is passed over")
+            .push("/linux/maskedPaths", json!("/nowhere/at/all"))
+            .script("echo ran")
+            .prints("ran"),
+        Row::new("linux.maskedPaths", "those of Docker")
+            .script("cat /proc/keys /proc/kcore | wc -c; ls /sys/firmware")
+            .prints("0"),
+        Row::new("linux.maskedPaths", "none leaves them readable")
+            .patch(json!({ "linux": { "maskedPaths": [] } }))
+            .script("grep -c ' /proc/k' /proc/self/mountinfo")
+            .exits("0", 1),
+        made(Row::new("linux.readonlyPaths", "a directory"))
+            .push("/linux/readonlyPaths", json!("/secret"))
+            .script("cat /secret/file; touch /secret/x 2>&1")
+            .exits("secrettouch: /secret/x: Read-only file system", 1),
+        made(Row::new("linux.readonlyPaths", "a file"))
+            .push("/linux/readonlyPaths", json!("/secret/file"))
+            .script("touch /secret/x && echo beside; rm /secret/file 2>&1")
+            .exits("beside\nrm: can't remove '/secret/file': Device or resource busy", 1),
+        Row::new("linux.readonlyPaths", "one that is missing is passed over")
+            .push("/linux/readonlyPaths", json!("/nowhere/at/all"))
+            .script("echo ran")
+            .prints("ran"),
+        Row::new("linux.readonlyPaths", "keeps the flags of the mount")
+            .script("grep ' /proc/sys ' /proc/self/mountinfo | cut -d' ' -f6")
+            .prints("ro,nosuid,nodev,noexec,relatime")
+            .not(Peer::Crun, "drops them"),
+        Row::new("linux.readonlyPaths", "those of Docker")
+            .script("(echo 1 >/proc/sys/kernel/pid_max) 2>&1 | sed 's/.*: //'")
+            .prints("Read-only file system"),
     ]
 }

@@ -17,10 +17,24 @@ fn nodes() -> Vec<Row> {
     let mut rows: Vec<Row> = every
         .into_iter()
         .zip(["1 3", "1 5", "1 7", "1 8", "1 9", "5 0"])
-        .map(|(name, number)| Row::new("linux.devices", format!("/dev/{name} is there by default")).script(format!("stat -c '%F %t %T %a %u %g' /dev/{name}")).prints(format!("character special file {number} 666 0 0")))
+        .map(|(name, number)| {
+            Row::new("linux.devices", format!("/dev/{name} is there by default"))
+                .script(format!("stat -c '%F %t %T %a %u %g' /dev/{name}"))
+                .prints(format!("character special file {number} 666 0 0"))
+        })
         .collect();
-    for (link, to) in [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx")] {
-        rows.push(Row::new("linux.devices", format!("/dev/{link} is a link")).script(format!("readlink /dev/{link}")).prints(to));
+    for (link, to) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ] {
+        rows.push(
+            Row::new("linux.devices", format!("/dev/{link} is a link"))
+                .script(format!("readlink /dev/{link}"))
+                .prints(to),
+        );
     }
     rows.extend([
         Row::new("linux.devices", "and nothing else").script("ls /dev | grep -v core | tr '\\n' ' '").prints("fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero"),

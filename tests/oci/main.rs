@@ -13,6 +13,7 @@ mod row;
 mod socket;
 mod traces;
 
+mod broken;
 mod capabilities;
 mod command_line;
 mod confinement;
@@ -26,6 +27,11 @@ mod process;
 mod resources;
 
 use row::check;
+
+#[test]
+fn broken() {
+    check(broken::rows());
+}
 
 #[test]
 fn capabilities() {

@@ -60,15 +60,33 @@ fn arguments() -> Vec<Row> {
 fn user() -> Vec<Row> {
     let user = |fields: serde_json::Value| json!({ "process": { "user": fields } });
     vec![
-        Row::new("process.user.uid", "all four ids").patch(user(json!({ "uid": 7 }))).script("grep Uid /proc/self/status").prints("Uid:\t7\t7\t7\t7"),
-        Row::new("process.user.gid", "all four ids").patch(user(json!({ "gid": 9 }))).script("grep Gid /proc/self/status").prints("Gid:\t9\t9\t9\t9"),
-        Row::new("process.user.uid", "the largest").patch(user(json!({ "uid": 4294967294u32 }))).script("id -u").prints("4294967294").not(Peer::Runc, "ids end at 2^31 - 1"),
-        Row::new("process.user.additionalGids", "are all of them").patch(user(json!({ "uid": 7, "gid": 9, "additionalGids": [20, 10] }))).script("grep Groups /proc/self/status").prints("Groups:\t10 20"),
-        Row::new("process.user.additionalGids", "none leaves none").script("grep Groups /proc/self/status | tr -d '\\t '").prints("Groups:"),
+        Row::new("process.user.uid", "all four ids")
+            .patch(user(json!({ "uid": 7 })))
+            .script("grep Uid /proc/self/status")
+            .prints("Uid:\t7\t7\t7\t7"),
+        Row::new("process.user.gid", "all four ids")
+            .patch(user(json!({ "gid": 9 })))
+            .script("grep Gid /proc/self/status")
+            .prints("Gid:\t9\t9\t9\t9"),
+        Row::new("process.user.uid", "the largest")
+            .patch(user(json!({ "uid": 4294967294u32 })))
+            .script("id -u")
+            .prints("4294967294")
+            .not(Peer::Runc, "ids end at 2^31 - 1"),
+        Row::new("process.user.additionalGids", "are all of them")
+            .patch(user(json!({ "uid": 7, "gid": 9, "additionalGids": [20, 10] })))
+            .script("grep Groups /proc/self/status")
+            .prints("Groups:\t10 20"),
+        Row::new("process.user.additionalGids", "none leaves none")
+            .script("grep Groups /proc/self/status | tr -d '\\t '")
+            .prints("Groups:"),
         Row::new("process.user.umask", "is set").patch(user(json!({ "umask": 0o77 }))).script("umask").prints("0077"),
         Row::new("process.user.umask", "is 0022 by default").script("umask").prints("0022"),
         Row::new("process.user.umask", "zero").patch(user(json!({ "umask": 0 }))).script("umask").prints("0000"),
-        Row::new("process.user.username", "means nothing on Linux").patch(user(json!({ "username": "ann" }))).script("id -u").prints("0"),
+        Row::new("process.user.username", "means nothing on Linux")
+            .patch(user(json!({ "username": "ann" })))
+            .script("id -u")
+            .prints("0"),
     ]
 }
 
@@ -92,7 +110,15 @@ fn rlimits() -> Vec<Row> {
         ("RLIMIT_RTPRIO", "Max realtime priority"),
         ("RLIMIT_RTTIME", "Max realtime timeout"),
     ];
-    let small = ["RLIMIT_NICE", "RLIMIT_RTPRIO", "RLIMIT_MSGQUEUE", "RLIMIT_NOFILE", "RLIMIT_SIGPENDING", "RLIMIT_MEMLOCK", "RLIMIT_NPROC"];
+    let small = [
+        "RLIMIT_NICE",
+        "RLIMIT_RTPRIO",
+        "RLIMIT_MSGQUEUE",
+        "RLIMIT_NOFILE",
+        "RLIMIT_SIGPENDING",
+        "RLIMIT_MEMLOCK",
+        "RLIMIT_NPROC",
+    ];
     let mut rows: Vec<Row> = all
         .into_iter()
         .map(|(kind, words)| {
@@ -109,7 +135,9 @@ fn rlimits() -> Vec<Row> {
         .collect();
     rows.push(
         Row::new("process.rlimits", "2^64 - 1 is unlimited")
-            .patch(json!({ "process": { "rlimits": [{ "type": "RLIMIT_FSIZE", "soft": u64::MAX, "hard": u64::MAX }] } }))
+            .patch(
+                json!({ "process": { "rlimits": [{ "type": "RLIMIT_FSIZE", "soft": u64::MAX, "hard": u64::MAX }] } }),
+            )
             .script("grep '^Max file size' /proc/self/limits | awk '{ print $4, $5 }'")
             .prints("unlimited unlimited"),
     );
@@ -119,10 +147,21 @@ fn rlimits() -> Vec<Row> {
 fn attributes() -> Vec<Row> {
     let process = |fields: serde_json::Value| json!({ "process": fields });
     vec![
-        Row::new("process.noNewPrivileges", "true").patch(process(json!({ "noNewPrivileges": true }))).script("grep NoNewPrivs /proc/self/status").prints("NoNewPrivs:\t1"),
-        Row::new("process.noNewPrivileges", "false").patch(process(json!({ "noNewPrivileges": false }))).script("grep NoNewPrivs /proc/self/status").prints("NoNewPrivs:\t0"),
-        Row::new("process.oomScoreAdj", "is set").patch(process(json!({ "oomScoreAdj": 321 }))).script("cat /proc/self/oom_score_adj").prints("321"),
-        Row::new("process.oomScoreAdj", "stays the runtime's where it is not given").script("cat /proc/self/oom_score_adj").prints("0"),
+        Row::new("process.noNewPrivileges", "true")
+            .patch(process(json!({ "noNewPrivileges": true })))
+            .script("grep NoNewPrivs /proc/self/status")
+            .prints("NoNewPrivs:\t1"),
+        Row::new("process.noNewPrivileges", "false")
+            .patch(process(json!({ "noNewPrivileges": false })))
+            .script("grep NoNewPrivs /proc/self/status")
+            .prints("NoNewPrivs:\t0"),
+        Row::new("process.oomScoreAdj", "is set")
+            .patch(process(json!({ "oomScoreAdj": 321 })))
+            .script("cat /proc/self/oom_score_adj")
+            .prints("321"),
+        Row::new("process.oomScoreAdj", "stays the runtime's where it is not given")
+            .script("cat /proc/self/oom_score_adj")
+            .prints("0"),
         Row::new("process.apparmorProfile", "is refused where the kernel has no AppArmor")
             .patch(process(json!({ "apparmorProfile": "docker-default" })))
             .refuses(&["process.apparmorProfile", "AppArmor"])
@@ -131,7 +170,10 @@ fn attributes() -> Vec<Row> {
             .patch(process(json!({ "selinuxLabel": "system_u:system_r:container_t:s0" })))
             .refuses(&["process.selinuxLabel", "SELinux"])
             .not(Peer::Crun, "ignores it without SELinux"),
-        Row::new("process.commandLine", "means nothing on Linux").patch(process(json!({ "commandLine": "cmd /c dir" }))).script("echo sh").prints("sh"),
+        Row::new("process.commandLine", "means nothing on Linux")
+            .patch(process(json!({ "commandLine": "cmd /c dir" })))
+            .script("echo sh")
+            .prints("sh"),
     ]
 }
 
@@ -159,9 +201,18 @@ fn scheduling() -> Vec<Row> {
             .patch(scheduler(json!({ "policy": "SCHED_DEADLINE", "runtime": 10_000_000, "deadline": 20_000_000, "period": 15_000_000 })))
             .refuses(&["process.scheduler"]),
     ];
-    for (class, name, priority, seen) in [("IOPRIO_CLASS_BE", "best-effort", 6, "best-effort: prio 6"), ("IOPRIO_CLASS_RT", "realtime", 2, "realtime: prio 2"), ("IOPRIO_CLASS_IDLE", "idle", 0, "idle")] {
+    for (class, name, priority, seen) in [
+        ("IOPRIO_CLASS_BE", "best-effort", 6, "best-effort: prio 6"),
+        ("IOPRIO_CLASS_RT", "realtime", 2, "realtime: prio 2"),
+        ("IOPRIO_CLASS_IDLE", "idle", 0, "idle"),
+    ] {
         let field = if class == "IOPRIO_CLASS_BE" { "process.ioPriority.priority" } else { "process.ioPriority.class" };
-        rows.push(Row::new(field, name).patch(json!({ "process": { "ioPriority": { "class": class, "priority": priority } } })).script("ionice -p $$").prints(seen));
+        rows.push(
+            Row::new(field, name)
+                .patch(json!({ "process": { "ioPriority": { "class": class, "priority": priority } } }))
+                .script("ionice -p $$")
+                .prints(seen),
+        );
     }
     rows = rows.into_iter().map(Row::newer).collect();
     rows.push(
@@ -175,11 +226,16 @@ fn scheduling() -> Vec<Row> {
 
 /// Real-time policies need a share of the group's real-time time, which new cgroups do not have; so it stays in the root's.
 fn own_cpu_group(config: &mut serde_json::Value, _: &crate::case::Case) {
-    crate::row::merge(config, &json!({ "linux": { "resources": { "cpu": { "realtimeRuntime": 10_000, "realtimePeriod": 1_000_000 } } } }));
+    crate::row::merge(
+        config,
+        &json!({ "linux": { "resources": { "cpu": { "realtimeRuntime": 10_000, "realtimePeriod": 1_000_000 } } } }),
+    );
 }
 
 fn terminal() -> Vec<Row> {
     vec![
-        Row::new("process.terminal", "false leaves no terminal").script("tty; ls /dev/console 2>&1").exits("not a tty\nls: /dev/console: No such file or directory", 1),
+        Row::new("process.terminal", "false leaves no terminal")
+            .script("tty; ls /dev/console 2>&1")
+            .exits("not a tty\nls: /dev/console: No such file or directory", 1),
     ]
 }

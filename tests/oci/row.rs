@@ -124,7 +124,9 @@ impl Row {
         };
         let result = match &self.expected {
             Expected::Steps(steps) => guarded(|| steps(&case, &configuration)),
-            _ => guarded(|| case.run(&configuration(&self.script), &[])).and_then(|outcome| self.judge(&case, &outcome)),
+            _ => {
+                guarded(|| case.run(&configuration(&self.script), &[])).and_then(|outcome| self.judge(&case, &outcome))
+            }
         };
         result?;
         let left = case.end();
@@ -168,7 +170,9 @@ pub fn refused(case: &Case, outcome: &Outcome, parts: &[String]) -> Result<(), S
         return Err(format!("does not say {part:?}: {said}"));
     }
     let log = case.last_log();
-    let logged = log["level"] == "error" && log["time"].is_string() && log["msg"].as_str().is_some_and(|text| line.contains(text));
+    let logged = log["level"] == "error"
+        && log["time"].is_string()
+        && log["msg"].as_str().is_some_and(|text| line.contains(text));
     if logged { Ok(()) } else { Err(format!("the log says {log}, not {line:?}")) }
 }
 

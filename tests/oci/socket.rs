@@ -13,7 +13,8 @@ pub fn receive(listener: &UnixListener) -> (String, Vec<OwnedFd>) {
     let (length, descriptors) = {
         let mut slices = [IoSliceMut::new(&mut text)];
         let flags = nix::sys::socket::MsgFlags::MSG_CMSG_CLOEXEC;
-        let message = nix::sys::socket::recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(&mut space), flags).expect("a message");
+        let message = nix::sys::socket::recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(&mut space), flags)
+            .expect("a message");
         let found = message.cmsgs().expect("control messages").find_map(|control| match control {
             nix::sys::socket::ControlMessageOwned::ScmRights(list) => Some(list),
             _ => None,

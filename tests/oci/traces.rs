@@ -30,7 +30,8 @@ pub fn remove(id: &str) {
 }
 
 fn now(id: &str, scratch: &Path, state: &Path) -> Vec<String> {
-    let mut found: Vec<String> = processes(id).into_iter().map(|(pid, what)| format!("process {pid}: {what}")).collect();
+    let mut found: Vec<String> =
+        processes(id).into_iter().map(|(pid, what)| format!("process {pid}: {what}")).collect();
     found.extend(cgroups(id).iter().map(|path| format!("cgroup {}", path.display())));
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let scratch = scratch.to_string_lossy();
@@ -49,7 +50,8 @@ fn processes(id: &str) -> Vec<(i32, String)> {
         let file = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
         let named = ["environ", "cmdline", "cgroup"].iter().any(|name| holds(&file(name), id));
         // A process that has ended and waits for its parent holds nothing.
-        let ended = String::from_utf8_lossy(&file("stat")).rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X']));
+        let ended =
+            String::from_utf8_lossy(&file("stat")).rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X']));
         if named && !ended && pid != std::process::id().cast_signed() {
             let line = String::from_utf8_lossy(&file("cmdline")).replace('\0', " ");
             found.push((pid, line));
