@@ -134,8 +134,10 @@ impl<'a> Create<'a> {
         let config = Config::of_bundle(&bundle)?;
         let rootfs = find_rootfs(&bundle, &config)?;
         let group = Cgroup::absent(&self.id);
-        let record = self.record(&bundle, &rootfs, &config, &group);
-        let (stdio, _master) = stdio(&config, self.streams, self.console_socket.as_deref(), true)?;
+        let record = self.record(&bundle, &rootfs, &config, group.record());
+        let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
+        let console_socket = self.console_socket.as_deref();
+        let (stdio, _master) = stdio(terminal, Streams { streams: self.streams, console_socket, detached: false })?;
         let lowered = lower(Setting {
             config: &config,
             bundle: &bundle,
