@@ -3,6 +3,7 @@
 use super::account::set_home;
 use super::config::Config;
 use super::container::write_pid;
+use super::hooks::hand_over;
 use super::limits::Placement;
 use super::lower::{Lowered, Setting, lower};
 use super::record::{Home, Identity, Record, VERSION};
@@ -10,7 +11,7 @@ use super::validate::report;
 use super::{Container, Runtime, fifo};
 use crate::cgroup::{Cgroup, CgroupRecord, Intended};
 use crate::error::{Context, During};
-use crate::isolate::{HookPoint, check_terminal, connect_console_socket};
+use crate::isolate::{HookPoint, Landlock, check_terminal, connect_console_socket};
 use crate::launch::{Exit, Launcher, Process, Request, receive_descriptor, start};
 use crate::sandbox::Stream;
 use crate::value::Timestamp;
@@ -31,6 +32,7 @@ pub struct Create<'a> {
     preserved: u32,
     no_pivot: bool,
     no_new_keyring: bool,
+    landlock: Option<Landlock>,
     console_socket: Option<PathBuf>,
 }
 
@@ -55,6 +57,7 @@ impl<'a> Create<'a> {
             preserved: 0,
             no_pivot: false,
             no_new_keyring: false,
+            landlock: None,
             console_socket: None,
         }
     }
@@ -91,6 +94,14 @@ impl<'a> Create<'a> {
     #[must_use]
     pub fn no_new_keyring(mut self, on: bool) -> Create<'a> {
         self.no_new_keyring = on;
+        self
+    }
+
+    /// The files and ports that the container's first process and all it starts may use, as the kernel's Landlock enforces
+    /// it, on top of what the configuration says. Where the kernel has none, creating is an error.
+    #[must_use]
+    pub fn landlock(mut self, landlock: Landlock) -> Create<'a> {
+        self.landlock = Some(landlock);
         self
     }
 
@@ -135,9 +146,9 @@ impl<'a> Create<'a> {
         let rootfs = find_rootfs(&bundle, &config)?;
         let group = Cgroup::absent(&self.id);
         let record = self.record(&bundle, &rootfs, &config, group.record());
-        let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         let console_socket = self.console_socket.as_deref();
-        let (stdio, _master) = stdio(terminal, Streams { streams: self.streams, console_socket, detached: false })?;
+        let (stdio, _master) =
+            stdio(has_terminal(&config), Streams { streams: self.streams, console_socket, detached: false })?;
         let lowered = lower(Setting {
             config: &config,
             bundle: &bundle,
@@ -147,6 +158,7 @@ impl<'a> Create<'a> {
             preserved: self.preserved,
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
+            landlock: self.landlock.as_ref(),
             fifos: None,
         })?;
         Ok(lowered.plan.verified()?.to_string())
@@ -174,10 +186,9 @@ impl<'a> Create<'a> {
         let (group, _) = intended.make(&resources, policy)?;
         undo.group = Some(group.clone());
         record.cgroup = Some(group.record());
-        let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         let console_socket = self.console_socket.as_deref();
         let streams = Streams { streams: self.streams, console_socket, detached: !at_once };
-        let (stdio, master) = stdio(terminal, streams)?;
+        let (stdio, master) = stdio(has_terminal(&config), streams)?;
         let lowered = lower(Setting {
             config: &config,
             bundle: &bundle,
@@ -187,10 +198,11 @@ impl<'a> Create<'a> {
             preserved: self.preserved,
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
+            landlock: self.landlock.as_ref(),
             fifos: if at_once { None } else { Some(fifo::make(&home)?) },
         });
         let lowered = lowered.map_err(|error| wrong(&config, error))?;
-        lowered.warnings.iter().for_each(|warning| home.warn(warning));
+        config.warnings.iter().chain(&lowered.warnings).for_each(|warning| home.warn(warning));
         let launched = launch(lowered, &mut record, &config, &home, &group, self.pid_file.as_deref());
         let process = launched.and_then(|process| {
             if at_once {
@@ -293,6 +305,7 @@ fn launch(
         id_map: lowered.id_map,
         gate: told.gate(&config.spec),
         after_exec_of_stage: Some(Box::new(ready)),
+        listener: hand_over(&told, &config.spec),
     };
     start(&Launcher::shared()?, request)
 }
@@ -305,6 +318,10 @@ fn find_rootfs(bundle: &Path, config: &Config) -> Result<PathBuf> {
         return Err(Error::invalid(format!("root.path {} is not a directory", path.display())));
     }
     Ok(found)
+}
+
+fn has_terminal(config: &Config) -> bool {
+    config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false)
 }
 
 /// What the caller decides about the standard streams of a process.

@@ -3,6 +3,7 @@
 mod lower;
 mod process;
 
+use super::hooks::hand_over;
 use super::Container;
 use super::config::{Config, check_process};
 use super::container::{Opened, write_pid};
@@ -111,6 +112,18 @@ impl<'a> Exec<'a> {
         self
     }
 
+    /// Its AppArmor profile, in the place of the container's.
+    pub fn apparmor_profile(mut self, profile: impl Into<String>) -> Exec<'a> {
+        self.wish.apparmor_profile = Some(profile.into());
+        self
+    }
+
+    /// Its SELinux label, in the place of the container's.
+    pub fn selinux_label(mut self, label: impl Into<String>) -> Exec<'a> {
+        self.wish.selinux_label = Some(label.into());
+        self
+    }
+
     /// Sends the master of its terminal over the Unix socket at this path. Without one a process that is
     /// [`spawned`](Exec::spawn) keeps its master: [`Executed::terminal`].
     pub fn console_socket(mut self, path: impl Into<PathBuf>) -> Exec<'a> {
@@ -159,7 +172,8 @@ impl<'a> Exec<'a> {
         self.start(false).context(|| format!("exec in container {id}"))
     }
 
-    /// As [`spawn`](Exec::spawn), and lets it run when this process ends; its number on the host.
+    /// As [`spawn`](Exec::spawn), and lets it run when this process ends; its number on the host. It is a child of this
+    /// process, whose it is to wait for it as long as this one runs.
     ///
     /// # Errors
     /// As [`spawn`](Exec::spawn); `InvalidInput` for a terminal without a console socket.
@@ -194,7 +208,8 @@ impl<'a> Exec<'a> {
         };
         let mut warn = |warning: String| self.container.warn(&warning);
         let (preserved, spec) = (self.preserved, &config.spec);
-        let setting = Setting { spec, process: &process, stdio, first, namespaces, join, preserved };
+        let keyring = format!("_ses.{}", record.id);
+        let setting = Setting { spec, process: &process, stdio, first, namespaces, join, preserved, keyring: &keyring };
         let lowered = lower(setting, &mut warn)?;
         let pid_file = self.pid_file;
         let request = Request {
@@ -205,6 +220,7 @@ impl<'a> Exec<'a> {
             id_map: None,
             gate: None,
             after_exec_of_stage: Some(Box::new(|pid| pid_file.map_or(Ok(()), |path| write_pid(&path, pid)))),
+            listener: hand_over(&record, &config.spec),
         };
         let process = start(&Launcher::shared()?, request)?;
         let terminal = master.map(|socket| receive_descriptor(socket.as_fd())).transpose()?;
