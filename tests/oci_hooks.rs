@@ -153,7 +153,7 @@ fn a_hook_that_is_not_there_or_is_killed_says_so() {
         let mut bundle = Bundle::new("hooks-missing", "true");
         bundle.config["hooks"][point] = json!([{ "path": path }]);
         let error = bundle.create().unwrap_err();
-        assert!(error.to_string().contains(&format!("run {point} hook 1 ({path}): No such file")), "{error}");
+        assert!(error.to_string().contains(&format!("run {point} hook 1 ({path}): no such file")), "{error}");
     }
     for point in ["createRuntime", "createContainer"] {
         let mut bundle = Bundle::new("hooks-killed", "true");

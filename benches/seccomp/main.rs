@@ -69,21 +69,21 @@ fn table(native: Architecture, rounds: usize) {
         let their_filter = theirs.map(|(library, json)| library.compile(json));
         let mut compile = vec![contestant("coracle", || timed(|| drop(black_box(own.compile(native)))))];
         let mut load = vec![contestant("coracle", || loaded(&filter))];
-        let mut sizes = vec![filter.len() / 8];
+        let mut sizes = vec![("coracle", filter.len() / 8)];
         if let (Some((library, json)), Some(filter)) = (theirs, &their_filter) {
             compile.push(contestant("libseccomp", move || timed(|| drop(black_box(library.compile(json))))));
             load.push(contestant("libseccomp", || loaded(filter)));
-            sizes.push(filter.len() / 8);
+            sizes.push(("libseccomp", filter.len() / 8));
         }
         let (compiling, loading) =
             (take_turns(&compile, rounds, Duration::ZERO), take_turns(&load, rounds, Duration::ZERO));
-        for (index, size) in sizes.iter().enumerate() {
-            let (who, compile, load) = (compile[index].name, compiling[index], loading[index]);
+        for (who, size) in &sizes {
+            let (compile, load) = (compiling[who], loading[who]);
             println!("{name:<32} {who:<12} {size:>12} {compile:>9.3} {load:>9.3}");
         }
         if name == "own default, native alone" {
-            let verdict = if sizes[0] <= MOST_INSTRUCTIONS { "met" } else { "MISSED" };
-            println!("target: at most {MOST_INSTRUCTIONS} instructions: {} {verdict}", sizes[0]);
+            let verdict = if sizes[0].1 <= MOST_INSTRUCTIONS { "met" } else { "MISSED" };
+            println!("target: at most {MOST_INSTRUCTIONS} instructions: {} {verdict}", sizes[0].1);
         }
     }
 }

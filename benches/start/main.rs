@@ -193,10 +193,7 @@ fn table(root: &Path, scratch: &Path) {
             for (index, case) in CASES.into_iter().enumerate() {
                 let contestants = contestants(root, scratch, case, megabytes == 10);
                 let medians = take_turns(&contestants, rounds, Duration::from_millis(gap));
-                let of = |name: &str| {
-                    let at = contestants.iter().position(|contestant| contestant.name == name);
-                    at.map_or(f64::NAN, |at| medians[at])
-                };
+                let of = |name: &str| medians.get(name).copied().unwrap_or(f64::NAN);
                 let (floor, coracle, crun, runc) = (of("floor"), of("coracle"), of("crun"), of("runc"));
                 let first = *small.entry((index, gap)).or_insert(coracle);
                 println!(

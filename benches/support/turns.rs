@@ -1,5 +1,6 @@
 //! Contestants that take turns, A B C A B C, so that whatever the machine does besides hits all of them alike.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// One way to do it.
@@ -18,8 +19,8 @@ pub fn timed(step: impl FnOnce()) -> f64 {
     begin.elapsed().as_secs_f64() * 1e3
 }
 
-/// Medians in milliseconds. The first tenth warms up.
-pub fn take_turns(contestants: &[Contestant<'_>], rounds: usize, gap: Duration) -> Vec<f64> {
+/// Medians in milliseconds, by name. The first tenth warms up.
+pub fn take_turns(contestants: &[Contestant<'_>], rounds: usize, gap: Duration) -> BTreeMap<&'static str, f64> {
     let mut times = vec![Vec::new(); contestants.len()];
     for round in 0..rounds + rounds / 10 {
         for (contestant, times) in contestants.iter().zip(&mut times) {
@@ -32,7 +33,7 @@ pub fn take_turns(contestants: &[Contestant<'_>], rounds: usize, gap: Duration) 
             }
         }
     }
-    times.into_iter().map(median).collect()
+    contestants.iter().map(|contestant| contestant.name).zip(times.into_iter().map(median)).collect()
 }
 
 fn median(mut times: Vec<f64>) -> f64 {

@@ -9,6 +9,8 @@ use crate::error::{Context, During};
 use crate::isolate::HookPoint;
 use crate::kernel::PidFd;
 use crate::{Error, ErrorKind, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// A container of a [`Runtime`](super::Runtime). Dropping this changes nothing about it.
 #[derive(Debug, Clone)]
@@ -90,6 +92,25 @@ impl Container {
         hooked
     }
 
+    /// Its first process and what is known of it, for those who join it.
+    pub(super) fn opened(&self) -> Result<Opened> {
+        let record = self.record()?;
+        let ended = || Error::invalid(format!("cannot exec in a stopped container: {}", self.id()));
+        let process = record.process.as_ref().ok_or_else(|| self.home.missing())?;
+        let (first, pid) = (open(process)?.ok_or_else(ended)?, process.pid);
+        Ok(Opened { status: self.status_of(&record), first, pid, record })
+    }
+
+    /// Where its configuration lies.
+    pub(super) fn config_path(&self) -> PathBuf {
+        self.home.path("config.json")
+    }
+
+    /// Tells whoever listens to the runtime.
+    pub(super) fn warn(&self, warning: &str) {
+        self.home.warn(warning);
+    }
+
     pub(super) fn record(&self) -> Result<Record> {
         match self.home.read_record()? {
             Some(record) => Ok(record),
@@ -112,6 +133,25 @@ impl Container {
             Some(_) => Status::Running,
         }
     }
+}
+
+/// In one step: who waits for the file must not find half a number.
+pub(super) fn write_pid(path: &Path, pid: i32) -> Result<()> {
+    let name = path.file_name().ok_or_else(|| Error::invalid(format!("pid file {} has no name", path.display())))?;
+    let mut aside = std::ffi::OsString::from(".");
+    aside.push(name);
+    let aside = path.with_file_name(aside);
+    fs::write(&aside, pid.to_string())
+        .and_then(|()| fs::rename(&aside, path))
+        .during(|| format!("write pid file {}", path.display()))
+}
+
+/// A container whose first process lives.
+pub(super) struct Opened {
+    pub(super) record: Record,
+    pub(super) status: Status,
+    pub(super) first: PidFd,
+    pub(super) pid: i32,
 }
 
 /// The process, where it lives.

@@ -2,8 +2,9 @@
 
 use super::account::set_home;
 use super::config::Config;
+use super::container::write_pid;
 use super::limits::Placement;
-use super::lower::{Lowered, Setting, Stdio, lower};
+use super::lower::{Lowered, Setting, lower};
 use super::record::{Home, Identity, Record, VERSION};
 use super::validate::report;
 use super::{Container, Runtime, fifo};
@@ -123,6 +124,37 @@ impl<'a> Create<'a> {
         self.make(true).context(|| format!("run container {id}"))
     }
 
+    /// What the start would do, one line an operation: the plan as text. Nothing is made, and without a control group
+    /// nothing of it is listed.
+    ///
+    /// # Errors
+    /// As [`create`](Create::create), for what is found before anything is started.
+    pub fn listing(self) -> Result<String> {
+        let bundle = fs::canonicalize(&self.bundle).during(|| format!("find bundle {}", self.bundle.display()))?;
+        let mut config = Config::of_bundle(&bundle)?;
+        let rootfs = find_rootfs(&bundle, &config)?;
+        if let Some(process) = config.spec.process_mut() {
+            set_home(process, &rootfs);
+        }
+        let group = Cgroup::absent(&self.id);
+        let record = self.record(&bundle, &rootfs, &config, group.record());
+        let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
+        let console_socket = self.console_socket.as_deref();
+        let (stdio, _master) = stdio(terminal, Streams { streams: self.streams, console_socket, detached: false })?;
+        let lowered = lower(Setting {
+            config: &config,
+            bundle: &bundle,
+            group: &group,
+            hook_state: record.hook_state(),
+            stdio,
+            preserved: self.preserved,
+            no_pivot: self.no_pivot,
+            no_new_keyring: self.no_new_keyring,
+            fifos: None,
+        })?;
+        Ok(lowered.plan.verified()?.to_string())
+    }
+
     fn make(self, at_once: bool) -> Result<Running> {
         let home = self.runtime.home(&self.id)?;
         let bundle = fs::canonicalize(&self.bundle).during(|| format!("find bundle {}", self.bundle.display()))?;
@@ -145,7 +177,10 @@ impl<'a> Create<'a> {
         let (group, _) = intended.make(&resources, policy)?;
         undo.group = Some(group.clone());
         record.cgroup = Some(group.record());
-        let (stdio, master) = stdio(&config, self.streams, self.console_socket.as_deref(), at_once)?;
+        let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
+        let console_socket = self.console_socket.as_deref();
+        let streams = Streams { streams: self.streams, console_socket, detached: !at_once };
+        let (stdio, master) = stdio(terminal, streams)?;
         let lowered = lower(Setting {
             config: &config,
             bundle: &bundle,
@@ -215,6 +250,11 @@ impl Running {
         self.terminal.as_ref().map(AsFd::as_fd)
     }
 
+    /// The process and the master of its terminal.
+    pub(super) fn parts(&mut self) -> (&mut Process, Option<BorrowedFd<'_>>) {
+        (&mut self.process, self.terminal.as_ref().map(AsFd::as_fd))
+    }
+
     /// Waits for the end of its first process.
     ///
     /// # Errors
@@ -260,17 +300,6 @@ fn launch(
     start(&Launcher::shared()?, request)
 }
 
-/// In one step: who waits for the file must not find half a number.
-fn write_pid(path: &Path, pid: i32) -> Result<()> {
-    let name = path.file_name().ok_or_else(|| Error::invalid(format!("pid file {} has no name", path.display())))?;
-    let mut aside = std::ffi::OsString::from(".");
-    aside.push(name);
-    let aside = path.with_file_name(aside);
-    fs::write(&aside, pid.to_string())
-        .and_then(|()| fs::rename(&aside, path))
-        .during(|| format!("write pid file {}", path.display()))
-}
-
 fn find_rootfs(bundle: &Path, config: &Config) -> Result<PathBuf> {
     let root = config.spec.root().as_ref().ok_or_else(|| Error::invalid("root is missing"))?;
     let path = bundle.join(root.path());
@@ -281,17 +310,26 @@ fn find_rootfs(bundle: &Path, config: &Config) -> Result<PathBuf> {
     Ok(found)
 }
 
+/// What the caller decides about the standard streams of a process.
+pub(super) struct Streams<'a> {
+    pub(super) streams: [Stream; 3],
+    pub(super) console_socket: Option<&'a Path>,
+    pub(super) detached: bool,
+}
+
+/// What the standard streams of a process are.
+pub(super) enum Stdio {
+    /// These.
+    Streams([OwnedFd; 3]),
+    /// A terminal, whose master is sent over this socket.
+    Terminal(OwnedFd),
+}
+
 /// What the process gets, and the end of a socket from which the master of its terminal is to be taken.
-fn stdio(
-    config: &Config,
-    streams: [Stream; 3],
-    socket: Option<&Path>,
-    at_once: bool,
-) -> Result<(Stdio, Option<OwnedFd>)> {
-    let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
-    check_terminal(terminal, socket.is_some(), !at_once)?;
-    match (terminal, socket) {
-        (false, _) => Ok((Stdio::Streams(own_streams(streams)?), None)),
+pub(super) fn stdio(terminal: bool, wanted: Streams<'_>) -> Result<(Stdio, Option<OwnedFd>)> {
+    check_terminal(terminal, wanted.console_socket.is_some(), wanted.detached)?;
+    match (terminal, wanted.console_socket) {
+        (false, _) => Ok((Stdio::Streams(own_streams(wanted.streams)?), None)),
         (true, Some(path)) => Ok((Stdio::Terminal(connect_console_socket(path)?), None)),
         (true, None) => {
             let (ours, theirs) = UnixStream::pair().during(|| "create a socket for the terminal")?;

@@ -1,6 +1,7 @@
 //! Lowers a configuration into the plan of its container: which part goes into which phase.
 
 use super::config::Config;
+use super::create::Stdio;
 use super::hooks::{has_gate, moved_devices};
 use super::record::Remedy;
 use crate::cgroup::{Cgroup, Join};
@@ -18,14 +19,6 @@ use oci_spec::runtime::{Process, Spec};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-
-/// What the standard streams of a process are.
-pub(super) enum Stdio {
-    /// These.
-    Streams([OwnedFd; 3]),
-    /// A terminal, whose master is sent over this socket.
-    Terminal(OwnedFd),
-}
 
 /// What a start depends on beside its configuration.
 pub(super) struct Setting<'a> {

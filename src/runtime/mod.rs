@@ -23,12 +23,14 @@ mod control;
 mod create;
 mod delete;
 mod events;
+mod exec;
 mod features;
 mod fifo;
 mod hooks;
 mod limits;
 mod lower;
 mod record;
+mod relay;
 pub mod spec;
 mod state;
 mod validate;
@@ -37,7 +39,9 @@ pub use crate::value::{parse_duration, parse_signal};
 pub use container::Container;
 pub use create::{Create, Running};
 pub use events::{Event, Events};
+pub use exec::{Exec, Executed};
 pub use features::features;
+pub use relay::Relay;
 pub use state::{State, Status};
 
 #[cfg(fuzzing)]

@@ -61,3 +61,11 @@ scenarios!(
     confinement::privileged,
     confinement::seccomp,
 );
+
+#[test]
+fn out_of_memory_is_told() {
+    let client = docker();
+    client.start("hog", &["-m", "16m", "--memory-swap", "16m", image::TINY, "tail", "/dev/zero"]);
+    assert_eq!(client.done(&["wait", "hog"]), "137");
+    assert!(within_patience(|| client.inspect("hog", "{{.State.OOMKilled}}") == "true"));
+}

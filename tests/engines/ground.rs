@@ -39,7 +39,7 @@ impl Ground {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         assert!(nix::unistd::geteuid().is_root(), "this test needs root");
         let scratch = tempfile::Builder::new().prefix("coracle-engine-").tempdir().unwrap();
-        for part in ["etc", "work", "home"] {
+        for part in ["etc", "work", "home", "tmp"] {
             std::fs::create_dir(scratch.path().join(part)).unwrap();
         }
         let cgroup = format!("coracle-engine-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -72,7 +72,7 @@ impl Ground {
     pub fn daemon(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["-t", &self.inside.to_string(), "-p", "-m", "-n", "-i", "-u", "--", program]);
-        command.env("HOME", self.path().join("home")).stdin(Stdio::null());
+        command.env("HOME", self.path().join("home")).env("TMPDIR", self.path().join("tmp")).stdin(Stdio::null());
         command
     }
 
