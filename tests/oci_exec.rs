@@ -97,7 +97,8 @@ fn what_is_asked_for_is_what_it_gets() {
         "12\n34\n34 56\n/tmp\nb c /bin:/x\nCapEff:\t0000000000001000\nCapBnd:\t0000000000001020\nNoNewPrivs:\t0\n"
     );
     let file = bundle.scratch().join("process.json");
-    let process = json!({ "args": ["/bin/sh", "-c", "pwd; env"], "cwd": "/bin", "env": ["X=y"], "user": { "uid": 1, "gid": 1 } });
+    let process =
+        json!({ "args": ["/bin/sh", "-c", "pwd; env"], "cwd": "/bin", "env": ["X=y"], "user": { "uid": 1, "gid": 1 } });
     std::fs::write(&file, process.to_string()).unwrap();
     let text = output(container.exec_file(&file));
     assert!(text.starts_with("/bin\n") && text.contains("X=y\n") && !text.contains(":/x"), "{text}");
@@ -137,7 +138,10 @@ fn what_cannot_be_executed_is_explained_in_the_words_engines_look_for() {
     let container = running(&bundle);
     let error = |exec: Exec<'_>| exec.streams([Stream::Null, Stream::Null, Stream::Null]).spawn().unwrap_err();
     let none = error(container.exec(["none"])).to_string();
-    assert!(none.contains("executable file not found in $PATH") && none.contains("No such file or directory"), "{none}");
+    assert!(
+        none.contains("executable file not found in $PATH") && none.contains("No such file or directory"),
+        "{none}"
+    );
     let none = error(container.exec(["/none"])).to_string();
     assert!(none.contains("/none: No such file or directory"), "{none}");
     let plain = error(container.exec(["/plain"])).to_string();

@@ -5,6 +5,7 @@
 
 mod bpf;
 mod file;
+mod mount;
 mod namespace;
 mod netlink;
 mod process;
@@ -18,6 +19,7 @@ pub(crate) use file::{
     InRoot, create_memfd, get_xattr, is_open, list_xattrs, random, rename_exchange, rename_no_replace, set_xattr,
     share_content,
 };
+pub(crate) use mount::{clone_mount, map_ids, set_propagation};
 pub(crate) use namespace::{current_network_namespace, in_network_namespace, in_new_network_namespace, namespace_kind};
 pub(crate) use netlink::{NetlinkFamily, NetlinkSocket};
 pub(crate) use process::{PidFd, WaitStatus, pid_of, resource_limit};

@@ -138,9 +138,9 @@ impl<'a> Create<'a> {
         }
         let group = Cgroup::absent(&self.id);
         let record = self.record(&bundle, &rootfs, &config, group.record());
-        let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         let console_socket = self.console_socket.as_deref();
-        let (stdio, _master) = stdio(terminal, Streams { streams: self.streams, console_socket, detached: false })?;
+        let (stdio, _master) =
+            stdio(has_terminal(&config), Streams { streams: self.streams, console_socket, detached: false })?;
         let lowered = lower(Setting {
             config: &config,
             bundle: &bundle,
@@ -177,10 +177,9 @@ impl<'a> Create<'a> {
         let (group, _) = intended.make(&resources, policy)?;
         undo.group = Some(group.clone());
         record.cgroup = Some(group.record());
-        let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         let console_socket = self.console_socket.as_deref();
         let streams = Streams { streams: self.streams, console_socket, detached: !at_once };
-        let (stdio, master) = stdio(terminal, streams)?;
+        let (stdio, master) = stdio(has_terminal(&config), streams)?;
         let lowered = lower(Setting {
             config: &config,
             bundle: &bundle,
@@ -308,6 +307,10 @@ fn find_rootfs(bundle: &Path, config: &Config) -> Result<PathBuf> {
         return Err(Error::invalid(format!("root.path {} is not a directory", path.display())));
     }
     Ok(found)
+}
+
+fn has_terminal(config: &Config) -> bool {
+    config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false)
 }
 
 /// What the caller decides about the standard streams of a process.

@@ -112,7 +112,9 @@ fn none() -> LinuxCapabilities {
 
 fn named(capability: Capability) -> Result<oci_spec::runtime::Capability> {
     let name = capability.to_string();
-    name.trim_start_matches("CAP_").parse().map_err(|_| Error::invalid(format!("the runtime specification has no capability {name}")))
+    name.trim_start_matches("CAP_")
+        .parse()
+        .map_err(|_| Error::invalid(format!("the runtime specification has no capability {name}")))
 }
 
 fn read(path: &std::path::Path) -> Result<Process> {
