@@ -143,8 +143,11 @@ impl<'a> Create<'a> {
     /// As [`create`](Create::create), for what is found before anything is started.
     pub fn listing(self) -> Result<String> {
         let bundle = fs::canonicalize(&self.bundle).during(|| format!("find bundle {}", self.bundle.display()))?;
-        let config = Config::of_bundle(&bundle)?;
+        let mut config = Config::of_bundle(&bundle)?;
         let rootfs = find_rootfs(&bundle, &config)?;
+        if let Some(process) = config.spec.process_mut() {
+            set_home(process, &rootfs);
+        }
         let group = Cgroup::absent(&self.id);
         let record = self.record(&bundle, &rootfs, &config, group.record());
         let console_socket = self.console_socket.as_deref();

@@ -4,6 +4,7 @@ mod lower;
 mod process;
 
 use super::Container;
+use super::account::set_home;
 use super::config::{Config, check_process};
 use super::container::{Opened, write_pid};
 use super::create::{Streams, stdio};
@@ -18,7 +19,7 @@ use crate::{Capability, Error, Result};
 use lower::{Setting, lower};
 use process::Wish;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A process to be started in a container that runs: in its namespaces, its control group and its root, confined as its
 /// first process is; what is not set is as in the container's configuration.
@@ -195,8 +196,9 @@ impl<'a> Exec<'a> {
             status => return Err(Error::invalid(format!("cannot exec in a {status} container"))),
         }
         let config = Config::read(&self.container.config_path())?;
-        let process = self.wish.decide(&config.spec)?;
+        let mut process = self.wish.decide(&config.spec)?;
         check_process(&process)?;
+        set_home(&mut process, Path::new(&format!("/proc/{pid}/root")));
         let terminal = process.terminal().unwrap_or(false);
         let streams = Streams { streams: self.streams, console_socket: self.console_socket.as_deref(), detached };
         let (stdio, master) = stdio(terminal, streams)?;
