@@ -135,7 +135,9 @@ impl<'a> Create<'a> {
         let rootfs = find_rootfs(&bundle, &config)?;
         let group = Cgroup::absent(&self.id);
         let record = self.record(&bundle, &rootfs, &config, group.record());
-        let (stdio, _master) = stdio(&config, self.streams, self.console_socket.as_deref(), true)?;
+        let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
+        let (stdio, _master) =
+            stdio(terminal, Streams { streams: self.streams, console_socket: None, detached: false })?;
         let lowered = lower(Setting {
             config: &config,
             bundle: &bundle,
