@@ -1,7 +1,7 @@
 //! Many containers alive at once, started and deleted by two threads.
 
 use crate::peer::Peer;
-use crate::setting::{Ground, Setting};
+use crate::setting::{Ground, Setting, group_of};
 use crate::table::Target;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -53,7 +53,7 @@ pub fn gather(
         .map(|number| {
             let id = format!("coracle-bench-{}-crowd-{number}", std::process::id());
             let bundle = directory.join(&id);
-            config["linux"]["cgroupsPath"] = serde_json::Value::String(format!("/coracle-bench-{name}/{number}"));
+            config["linux"]["cgroupsPath"] = serde_json::Value::String(format!("{}-{number}", group_of(name)));
             std::fs::create_dir_all(&bundle).unwrap();
             std::fs::write(bundle.join("config.json"), config.to_string()).unwrap();
             (id, bundle)

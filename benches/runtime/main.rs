@@ -19,6 +19,7 @@ mod contest;
 mod crowd;
 #[path = "../support/floor.rs"]
 mod floor;
+mod inside;
 mod least;
 #[path = "../support/machine.rs"]
 mod machine;
@@ -27,6 +28,8 @@ mod meter;
 mod network;
 #[path = "../support/peer.rs"]
 mod peer;
+#[path = "../support/profile.rs"]
+mod profile;
 mod setting;
 mod table;
 #[path = "../../tests/support/tiny.rs"]
@@ -34,11 +37,13 @@ mod tiny;
 
 use command::Commands;
 use contest::{Contest, Contestant, Verb};
-use crowd::gather;
+use crowd::{Crowd, gather};
+use inside::Inside;
 use least::Least;
 use meter::Meter;
 use peer::Peer;
 use setting::{Ground, Setting};
+use std::path::PathBuf;
 use std::time::Duration;
 use table::Target;
 
@@ -116,6 +121,7 @@ fn commands<'a>(ground: &Ground, setting: &Setting, meter: Meter) -> impl Iterat
 
 fn times(ground: &Ground, setting: &Setting, wanted: &Wanted) -> Vec<Target> {
     let mut contestants: Vec<Box<dyn Contestant>> = vec![Box::new(Least::new(ground, setting))];
+    contestants.push(Box::new(inside(ground, ground.bundles(setting, table::INSIDE))));
     contestants.extend(commands(ground, setting, meter::timed));
     let outcome = Contest { contestants, rounds: wanted.rounds, gap: setting.gap, verbs: &wanted.verbs }.hold();
     table::print(setting, wanted.rounds, &outcome);
@@ -130,18 +136,32 @@ fn memory(ground: &Ground) -> Vec<Target> {
     table::memory_targets(&setting, &outcome)
 }
 
+fn inside(ground: &Ground, bundles: PathBuf) -> Inside {
+    Inside::new(&ground.scratch.join("state/inside"), &bundles)
+}
+
+/// Ours in-process, and a smaller number of everybody's commands.
 fn crowds(ground: &Ground, quick: bool) -> Vec<Target> {
-    let targets = Vec::new();
+    let mut targets = Vec::new();
+    let (many, few) = if quick { (200, 40) } else { (1000, 200) };
     for network in [false, true] {
         let setting = Setting { full: true, network, joins: false, gap: Duration::ZERO };
         println!("\n{setting}, many alive at once, by two threads");
         println!("{:<20} {:>8} {:>12} {:>12}", "", "alive", "started/s", "deleted/s");
-        for name in COMMANDS {
-            let Ok(peer) = find(name, ground, true) else { continue };
-            let count = if quick { 50 } else { 200 };
-            match gather(name, &peer, ground, &setting, count) {
-                Ok(rates) => println!("{name:<20} {count:>8} {:>12.0} {:>12.0}", rates.started, rates.deleted),
-                Err(error) => println!("out: {error}"),
+        let own: Box<dyn Crowd> = Box::new(inside(ground, PathBuf::new()));
+        let commands = COMMANDS.into_iter().filter_map(|name| {
+            let peer: Box<dyn Crowd> = Box::new(find(name, ground, true).ok()?);
+            Some((name, peer, few))
+        });
+        for (name, crowd, count) in std::iter::once((table::INSIDE, own, many)).chain(commands) {
+            match gather(name, crowd.as_ref(), ground, &setting, count) {
+                Ok(rates) => {
+                    println!("{name:<20} {count:>8} {:>12.0} {:>12.0}", rates.started, rates.deleted);
+                    if name == table::INSIDE {
+                        targets.extend(crowd::targets(&setting, &rates));
+                    }
+                }
+                Err(error) => println!("out: {name}: {error}"),
             }
         }
     }

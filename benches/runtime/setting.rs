@@ -81,7 +81,7 @@ impl Ground {
             // Only the floor, crun and ours can do without a /proc.
             proc: matches!(name, "runc" | "youki"),
             command,
-            group: format!("/coracle-bench-{name}"),
+            group: group_of(name),
             files: &self.files,
         }
     }
@@ -99,4 +99,9 @@ impl Ground {
         }
         directory
     }
+}
+
+/// The control group of a contestant.
+pub fn group_of(name: &str) -> String {
+    format!("/coracle-bench-{}", name.replace(' ', "-"))
 }

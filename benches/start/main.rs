@@ -15,8 +15,12 @@ mod floor;
 mod machine;
 #[path = "../support/peer.rs"]
 mod peer;
+#[path = "../support/profile.rs"]
+mod profile;
 #[path = "../../tests/support/tiny.rs"]
 mod tiny;
+#[path = "../support/turns.rs"]
+mod turns;
 
 use bundle::Bundle;
 use coracle::cgroup::{Cgroup, Limits, Policy};
@@ -27,7 +31,8 @@ use floor::Floor;
 use peer::Peer;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use turns::{Contestant, take_turns, timed};
 
 /// One configuration.
 #[derive(Clone, Copy)]
@@ -50,14 +55,6 @@ impl Case {
     }
 }
 
-/// One start to its end, made in a certain way.
-struct Contestant<'a> {
-    name: &'static str,
-    /// Others take so long that a quarter of the rounds must do.
-    every: usize,
-    run: Box<dyn Fn() + 'a>,
-}
-
 fn main() {
     machine::leave_hybrid_mode();
     let scratch = tempfile::Builder::new().prefix("coracle-bench-").tempdir().unwrap();
@@ -65,7 +62,8 @@ fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         CASES
             .into_iter()
-            .for_each(|case| contestants(&root, scratch.path(), case, true).iter().for_each(|one| (one.run)()));
+            .flat_map(|case| contestants(&root, scratch.path(), case, true))
+            .for_each(|one| _ = (one.run)());
         return;
     }
     // With a filter for the plain measurements there is no table.
@@ -131,13 +129,13 @@ fn contestants<'a>(root: &'a Path, scratch: &Path, case: Case, with_peers: bool)
     let number = Cell::new(0);
     let floor = Floor::new(&bundle(root, case, "floor"), filter());
     let mut all = vec![
-        Contestant { name: "floor", every: 1, run: Box::new(move || floor.run()) },
+        Contestant { name: "floor", every: 1, run: Box::new(move || timed(|| floor.run())) },
         Contestant {
             name: "coracle",
             every: 1,
             run: Box::new(move || {
                 number.set(number.get() + 1);
-                ours_limited(root, case, number.get());
+                timed(|| ours_limited(root, case, number.get()))
             }),
         },
     ];
@@ -146,36 +144,14 @@ fn contestants<'a>(root: &'a Path, scratch: &Path, case: Case, with_peers: bool)
             let directory: PathBuf = scratch.join(format!("{name}-{}", case.name().replace(' ', "")));
             bundle(root, case, name).write(&directory);
             match Peer::find(name, &directory.join("state"), case.full) {
-                Ok(peer) => all.push(Contestant { name, every: 4, run: Box::new(move || theirs(&peer, &directory)) }),
+                Ok(peer) => {
+                    all.push(Contestant { name, every: 4, run: Box::new(move || timed(|| theirs(&peer, &directory))) })
+                }
                 Err(missing) => println!("{missing}"),
             }
         }
     }
     all
-}
-
-/// Medians in milliseconds, the contestants taking turns.
-fn take_turns(contestants: &[Contestant<'_>], rounds: usize, gap: Duration) -> Vec<f64> {
-    let mut times = vec![Vec::new(); contestants.len()];
-    for round in 0..rounds + rounds / 10 {
-        for (contestant, times) in contestants.iter().zip(&mut times) {
-            if round % contestant.every == 0 {
-                std::thread::sleep(gap);
-                let begin = Instant::now();
-                (contestant.run)();
-                // The first tenth warms up.
-                if round >= rounds / 10 {
-                    times.push(begin.elapsed().as_secs_f64() * 1e3);
-                }
-            }
-        }
-    }
-    times.into_iter().map(median).collect()
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Memory of this process, every page of it touched. Small pages: that is what makes a fork slow.
@@ -217,10 +193,7 @@ fn table(root: &Path, scratch: &Path) {
             for (index, case) in CASES.into_iter().enumerate() {
                 let contestants = contestants(root, scratch, case, megabytes == 10);
                 let medians = take_turns(&contestants, rounds, Duration::from_millis(gap));
-                let of = |name: &str| {
-                    let at = contestants.iter().position(|contestant| contestant.name == name);
-                    at.map_or(f64::NAN, |at| medians[at])
-                };
+                let of = |name: &str| medians.get(name).copied().unwrap_or(f64::NAN);
                 let (floor, coracle, crun, runc) = (of("floor"), of("coracle"), of("crun"), of("runc"));
                 let first = *small.entry((index, gap)).or_insert(coracle);
                 println!(

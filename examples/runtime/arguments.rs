@@ -1,89 +1,105 @@
-//! Options as runc takes them: `--name value`, `--name=value`, `-n value`; flags without a value; then positions.
+//! Options as runc takes them: `--name value`, `--name=value`, `-n value`, flags without a value, `--`.
 
-use coracle::{Error, Result, Timestamp};
+use coracle::{Error, Result};
 use std::collections::VecDeque;
-use std::io::Write;
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::str::FromStr;
 
-/// What is left of the command line.
-pub(crate) struct Arguments(VecDeque<String>);
+/// An option: its names, the long one first; what its value is called, where it takes one.
+pub(crate) struct Choice {
+    pub(crate) names: &'static [&'static str],
+    pub(crate) value: Option<&'static str>,
+    pub(crate) about: &'static str,
+}
 
-/// An option or a position.
-pub(crate) enum Argument {
-    /// `--name`, with its value where it was written `--name=value`.
-    Option(String, Option<String>),
-    Position(String),
+/// A flag, which is on or off.
+pub(crate) const fn flag(names: &'static [&'static str], about: &'static str) -> Choice {
+    Choice { names, value: None, about }
+}
+
+/// An option with a value.
+pub(crate) const fn value(names: &'static [&'static str], value: &'static str, about: &'static str) -> Choice {
+    Choice { names, value: Some(value), about }
+}
+
+/// What was read: options by their long names, in order, and positions.
+#[derive(Default)]
+pub(crate) struct Arguments {
+    options: Vec<(&'static str, String)>,
+    pub(crate) positions: Vec<String>,
 }
 
 impl Arguments {
-    pub(crate) fn of_process() -> Arguments {
-        Arguments(std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect())
-    }
-
-    /// The next one; options end with `--`, which is passed over, or with the first position where `last` is set.
-    pub(crate) fn next(&mut self) -> Option<Argument> {
-        let argument = self.0.pop_front()?;
-        if argument.len() < 2 || !argument.starts_with('-') {
-            return Some(Argument::Position(argument));
+    /// Takes options, and positions; everything from the first position on is one where `greedy` is set.
+    pub(crate) fn read(words: &mut VecDeque<String>, choices: &[Choice], greedy: bool) -> Result<Arguments> {
+        let mut arguments = Arguments::default();
+        while let Some(word) = words.pop_front() {
+            if word == "--" {
+                break;
+            }
+            if word.len() < 2 || !word.starts_with('-') {
+                arguments.positions.push(word);
+                if greedy {
+                    break;
+                }
+                continue;
+            }
+            let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-')).unwrap_or_default();
+            let (name, inline) = match name.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (name, None),
+            };
+            let choice = choices.iter().find(|choice| choice.names.contains(&name));
+            let choice = choice.ok_or_else(|| Error::invalid(format!("flag provided but not defined: -{name}")))?;
+            let value = match (choice.value, inline) {
+                (_, Some(value)) => value,
+                (None, None) => "true".to_owned(),
+                (Some(_), None) => {
+                    words.pop_front().ok_or_else(|| Error::invalid(format!("flag needs an argument: -{name}")))?
+                }
+            };
+            if choice.value.is_none() {
+                boolean(name, &value)?;
+            }
+            arguments.options.push((choice.names[0], value));
         }
-        let name = argument.trim_start_matches('-');
-        Some(match name.split_once('=') {
-            Some((name, value)) => Argument::Option(name.to_owned(), Some(value.to_owned())),
-            None => Argument::Option(name.to_owned(), None),
-        })
+        arguments.positions.extend(words.drain(..));
+        Ok(arguments)
     }
 
-    /// The value of an option.
-    pub(crate) fn value(&mut self, name: &str, inline: Option<String>) -> Result<String> {
-        inline.or_else(|| self.0.pop_front()).ok_or_else(|| Error::invalid(format!("option --{name} needs a value")))
+    /// The last value of an option.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.options.iter().rev().find(|(other, _)| *other == name).map(|(_, value)| value.as_str())
     }
 
-    /// Everything that is left.
-    pub(crate) fn rest(&mut self) -> Vec<String> {
-        self.0.drain(..).collect()
+    /// Every value of an option.
+    pub(crate) fn all(&self, name: &str) -> Vec<String> {
+        self.options.iter().filter(|(other, _)| *other == name).map(|(_, value)| value.clone()).collect()
+    }
+
+    /// Whether a flag is on.
+    pub(crate) fn on(&self, name: &str) -> bool {
+        self.text(name).is_some_and(|value| boolean(name, value).unwrap_or(false))
+    }
+
+    /// The last value of an option, read.
+    pub(crate) fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>> {
+        let wrong =
+            |text: &str, error: T::Err| Error::invalid(format!("invalid value {text:?} for flag -{name}: {error}"));
+        self.text(name).map(|text| text.parse().map_err(|error| wrong(text, error))).transpose()
+    }
+
+    /// The only position.
+    pub(crate) fn id(&self) -> Result<&str> {
+        self.positions.first().map(String::as_str).ok_or_else(|| Error::invalid("container id cannot be empty"))
     }
 }
 
-/// Whether a flag is on: `--flag`, `--flag=true`, `--flag=false`.
-pub(crate) fn flag(name: &str, inline: Option<String>) -> Result<bool> {
-    match inline.as_deref() {
-        None | Some("true") => Ok(true),
-        Some("false") => Ok(false),
-        Some(other) => Err(Error::invalid(format!("option --{name} is true or false, not {other:?}"))),
-    }
-}
-
-pub(crate) fn unknown(verb: &str, name: &str) -> Error {
-    Error::invalid(format!("{verb} knows no option --{name}"))
-}
-
-/// Where errors and warnings go besides the standard error: `--log`, `--log-format`.
-#[derive(Default)]
-pub(crate) struct Log {
-    pub(crate) path: Option<PathBuf>,
-    pub(crate) json: bool,
-}
-
-impl Log {
-    pub(crate) fn error(&self, message: &str) {
-        eprintln!("{message}");
-        self.write("error", message);
-    }
-
-    pub(crate) fn warning(&self, message: &str) {
-        self.write("warning", message);
-    }
-
-    fn write(&self, level: &str, message: &str) {
-        let Some(path) = &self.path else { return };
-        let Ok(mut file) = std::fs::File::options().append(true).create(true).open(path) else { return };
-        let (time, message) = (Timestamp::now(), serde_json::Value::from(message));
-        let line = if self.json {
-            format!("{{\"level\":\"{level}\",\"msg\":{message},\"time\":\"{time}\"}}\n")
-        } else {
-            format!("time=\"{time}\" level={level} msg={message}\n")
-        };
-        // Where the log cannot be written, the standard error has told it.
-        let _ = file.write_all(line.as_bytes());
+/// As Go's flags are read.
+fn boolean(name: &str, text: &str) -> Result<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "True" | "TRUE" => Ok(true),
+        "0" | "f" | "F" | "false" | "False" | "FALSE" => Ok(false),
+        _ => Err(Error::invalid(format!("invalid boolean value {text:?} for -{name}"))),
     }
 }

@@ -1,5 +1,6 @@
 //! A directory of a control group file system, and its files, by descriptor.
 
+use super::path::safe_components;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, mkdirat};
@@ -7,7 +8,7 @@ use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs, statfs}
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// No file of a group that is read here is larger, a list of all the processes of a machine included.
@@ -16,6 +17,12 @@ const FILE_BUDGET: u64 = 16 << 20;
 /// An open directory that is known to be a control group.
 #[derive(Debug)]
 pub(super) struct Directory(OwnedFd);
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl Directory {
     /// The group at the trusted `path`; `EINVAL` where that is not in a control group file system.
@@ -35,10 +42,10 @@ impl Directory {
             && faccessat(nix::fcntl::AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok()
     }
 
-    /// The group `name` below this one; `name` is one component or several, checked by [`components`]. A control group
-    /// file system holds no links, so a safe path stays below.
+    /// The group `name` below this one; `name` is one component or several, checked by [`safe_components`]. A control
+    /// group file system holds no links, so a safe path stays below.
     pub(super) fn descend(&self, name: &str) -> io::Result<Directory> {
-        components(name).ok_or(Errno::EINVAL)?;
+        safe_components(name).map_err(|_| Errno::EINVAL)?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         Ok(Directory(openat(&self.0, name, flags, Mode::empty())?))
     }
@@ -91,12 +98,26 @@ impl Directory {
 
     /// The names of the groups directly below.
     pub(super) fn children(&self) -> io::Result<Vec<String>> {
+        self.entries(nix::dir::Type::Directory)
+    }
+
+    /// The names of the group's files.
+    pub(super) fn files(&self) -> io::Result<Vec<String>> {
+        self.entries(nix::dir::Type::File)
+    }
+
+    /// A path to the group for calls that take no descriptor, good as long as this is held by the calling thread.
+    pub(super) fn path(&self) -> std::path::PathBuf {
+        format!("/proc/thread-self/fd/{}", self.0.as_raw_fd()).into()
+    }
+
+    fn entries(&self, kind: nix::dir::Type) -> io::Result<Vec<String>> {
         let listing = openat(&self.0, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         let mut names = Vec::new();
         for entry in nix::dir::Dir::from_fd(listing)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy();
-            if entry.file_type() == Some(nix::dir::Type::Directory) && name != "." && name != ".." {
+            if entry.file_type() == Some(kind) && name != "." && name != ".." {
                 names.push(name.into_owned());
             }
         }

@@ -2,8 +2,9 @@
 
 use super::Cgroup;
 use super::controller::{Controller, Version};
-use super::directory::{Directory, components, is_gone, passing_over_gone};
+use super::directory::{Directory, is_gone, passing_over_gone};
 use super::group::Group;
+use super::path::safe_components;
 use super::place::prune;
 use crate::error::During;
 use crate::kernel::PidFd;
@@ -37,6 +38,29 @@ impl Cgroup {
     /// Lets suspended processes go on.
     pub fn resume(&self) -> Result<()> {
         self.freeze(false)
+    }
+
+    /// Whether the processes are suspended, or about to be.
+    pub fn is_paused(&self) -> Result<bool> {
+        let (version, directory) = self.directory(Controller::Freezer)?;
+        let file = match version {
+            Version::V1 => "freezer.state",
+            Version::V2 => "cgroup.freeze",
+        };
+        let text = directory.read(file).during(|| self.step(&format!("read {file} of")))?;
+        Ok(matches!(text.trim(), "FROZEN" | "FREEZING" | "1"))
+    }
+
+    /// Sends a signal to every process of the group and of those below. Processes that are made meanwhile may miss it:
+    /// to end all of them there is [`kill`](Cgroup::kill).
+    ///
+    /// # Errors
+    /// `InvalidInput`: no signal has this number.
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        if !(1..=64).contains(&signal) {
+            return Err(Error::invalid(format!("no signal has the number {signal}")));
+        }
+        self.signal_each(&self.processes()?, signal)
     }
 
     fn freeze(&self, frozen: bool) -> Result<()> {
@@ -101,25 +125,34 @@ impl Cgroup {
             }
         }
         if self.record.groups.iter().any(|group| group.version == Version::V1) {
-            self.signal_each(listed)?;
-            // A frozen process takes the signal only when it goes on.
-            if let Ok((Version::V1, directory)) = self.directory(Controller::Freezer) {
-                passing_over_gone(directory.write("freezer.state", "THAWED")).during(|| self.step("resume"))?;
+            let freezer = match self.directory(Controller::Freezer) {
+                Ok((Version::V1, directory)) => Some(directory),
+                _ => None,
+            };
+            // Where no limit of processes holds forks, standing still does.
+            if let Some(freezer) = freezer.as_ref().filter(|_| self.record.group_of(Controller::Pids).is_none()) {
+                passing_over_gone(freezer.write("freezer.state", "FROZEN")).during(|| self.step("pause"))?;
             }
+            let signalled = self.signal_each(listed, libc::SIGKILL);
+            // A frozen process takes the signal only when it goes on.
+            if let Some(freezer) = freezer {
+                passing_over_gone(freezer.write("freezer.state", "THAWED")).during(|| self.step("resume"))?;
+            }
+            signalled?;
         }
         Ok(())
     }
 
     /// A number that is listed again after it was opened belongs to the opened process, or that one is dead: so a
     /// number that was given to a stranger meanwhile is never signalled.
-    fn signal_each(&self, listed: &[i32]) -> Result<()> {
+    fn signal_each(&self, listed: &[i32], signal: i32) -> Result<()> {
         let opened: Vec<(i32, PidFd)> =
             listed.iter().filter(|&&pid| pid > 0).filter_map(|&pid| Some((pid, PidFd::open(pid).ok()?))).collect();
         let listed = self.processes()?;
         for (pid, process) in opened.iter().filter(|(pid, _)| listed.binary_search(pid).is_ok()) {
-            match process.send_signal(libc::SIGKILL) {
+            match process.send_signal(signal) {
                 Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
-                    return Err(error).during(|| format!("kill process {pid}"));
+                    return Err(error).during(|| format!("send signal {signal} to process {pid}"));
                 }
                 _ => {}
             }
@@ -153,12 +186,10 @@ fn remove_group(group: &Group, name: &str) -> io::Result<()> {
         Err(error) if is_gone(&error) => return Ok(()),
         base => base?,
     };
-    if components(name).is_none() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
+    safe_components(name).map_err(|_| io::ErrorKind::InvalidInput)?;
     // Most often it is empty.
     if base.remove(name).is_ok() {
-        prune(&base, name);
+        prune(&base, name, group.kept);
         return Ok(());
     }
     let removed = match name.rsplit_once('/') {
@@ -166,7 +197,7 @@ fn remove_group(group: &Group, name: &str) -> io::Result<()> {
         None => remove_tree(&base, name),
     };
     passing_over_gone(removed)?;
-    prune(&base, name);
+    prune(&base, name, group.kept);
     Ok(())
 }
 

@@ -1,12 +1,13 @@
-//! One container's group in every hierarchy it needs: made, joined, limited.
+//! One container's group in every hierarchy it needs: joined, limited, changed.
 
-use super::apply::{self, MemoryLimit, Refusal};
 use super::controller::{Controller, Version};
-use super::directory::{Directory, components, is_gone};
-use super::place::{self, Missing, Place};
-use super::{Limits, Policy, Unenforced, layout};
-use crate::error::{Context, During};
-use crate::{Error, ErrorKind, Memory, Result};
+use super::directory::{Directory, is_gone};
+use super::place::{Missing, Place};
+use super::resources::Resources;
+use super::write::{self, MemoryLimit, Target};
+use super::{Limits, Policy, Unenforced, device, make};
+use crate::error::During;
+use crate::{Error, ErrorKind, Result};
 use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -25,10 +26,10 @@ pub struct CgroupRecord {
     pub(super) name: String,
     pub(super) groups: Vec<Group>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    missing: Vec<Missing>,
-    /// Bytes; of a version 2 group, where [`Cgroup::arm`] writes it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    memory_max: Option<Memory>,
+    pub(super) missing: Vec<Missing>,
+    /// Files of the version 2 group with what [`Cgroup::arm`] writes to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) later: Vec<(String, String)>,
 }
 
 /// The part of a group that lies in one hierarchy.
@@ -37,9 +38,34 @@ pub(super) struct Group {
     pub(super) version: Version,
     pub(super) base: PathBuf,
     pub(super) controllers: Vec<Controller>,
+    /// Where the hierarchy is mounted.
+    #[serde(default)]
+    pub(super) mount: PathBuf,
+    /// How many components of the name, from the top, were there before: those are not ours to remove.
+    #[serde(default)]
+    pub(super) kept: usize,
+}
+
+/// A group in one hierarchy, as [`Cgroup::hierarchies`] lists them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HierarchyGroup {
+    /// The names of the controllers as in the options of a version 1 mount (`cpu`, `cpuacct`, `name=systemd`); empty
+    /// for version 2.
+    pub controllers: Vec<&'static str>,
+    /// Where the host has the hierarchy mounted.
+    pub mount_point: PathBuf,
+    /// The group's directory: what the root of the hierarchy is for a container with its own control group namespace.
+    pub directory: PathBuf,
 }
 
 impl Group {
+    /// The group that is made at a place.
+    pub(super) fn at(place: Place, kept: usize) -> Group {
+        let Place { version, base, mount, controllers } = place;
+        Group { version, base, controllers, mount, kept }
+    }
+
     pub(super) fn open(&self, name: &str) -> io::Result<Directory> {
         Directory::open(&self.base)?.descend(name)
     }
@@ -55,53 +81,7 @@ pub struct Join {
     pub directory: Option<OwnedFd>,
 }
 
-/// Removes what has been made, unless creation succeeds.
-struct Making(Option<CgroupRecord>);
-
-impl Drop for Making {
-    fn drop(&mut self) {
-        if let Some(record) = self.0.take() {
-            // The reason why creation failed is reported; nothing better could be done about a second one.
-            let _ = Cgroup { record }.remove();
-        }
-    }
-}
-
 impl Cgroup {
-    /// Makes the group `name` (`coracle/<id>`; 1 to 8 components) and writes its limits: of version 2, all but the
-    /// memory limit, see [`arm`](Cgroup::arm).
-    ///
-    /// Without limits, a machine on which no group can be had gives an absent one: [`join`](Cgroup::join) is empty, and
-    /// statistics are `Unsupported` errors. With limits, that is an error or, with [`Policy::BestEffort`], the list of
-    /// what is not enforced.
-    ///
-    /// # Errors
-    /// `InvalidInput`: a name or a limit that makes no sense. `AlreadyExists`: the group exists. `Unsupported`: a
-    /// limit cannot be enforced here; the hint says what would help.
-    pub fn create(name: &str, limits: &Limits, policy: Policy) -> Result<(Cgroup, Vec<Unenforced>)> {
-        if components(name).is_none() {
-            return Err(Error::invalid(format!("control group name {name:?} is not safe as a path in a hierarchy")));
-        }
-        limits.check()?;
-        let (places, missing) = find(limits.io_weight.is_some());
-        let empty = CgroupRecord { name: name.to_owned(), groups: Vec::new(), missing, memory_max: None };
-        let mut making = Making(Some(empty));
-        let mut refusals = Vec::new();
-        if let Some(record) = &mut making.0 {
-            for place in places {
-                refusals.extend(record.add(place, limits).context(|| format!("create control group {name}"))?);
-            }
-        }
-        let unenforced = match &making.0 {
-            Some(record) => judge(record, &refusals, limits, policy)?,
-            None => Vec::new(),
-        };
-        match making.0.take() {
-            Some(record) => Ok((Cgroup { record }, unenforced)),
-            None => Err(Error::new(ErrorKind::Os, "create control group")),
-        }
-    }
-
     /// Takes up a group that another process has made. What is wrong with it shows at its first use.
     pub fn open(record: &CgroupRecord) -> Cgroup {
         Cgroup { record: record.clone() }
@@ -110,10 +90,14 @@ impl Cgroup {
     /// The group `name` wherever [`create`](Cgroup::create) makes one: for removing what a process had begun to make when
     /// it was killed, and so could not record.
     pub(crate) fn begun(name: &str) -> Cgroup {
-        let (places, missing) = find(true);
-        let group = |place: Place| Group { version: place.version, base: place.base, controllers: place.controllers };
-        let groups = places.into_iter().map(group).collect();
-        Cgroup { record: CgroupRecord { name: name.to_owned(), groups, missing, memory_max: None } }
+        let (places, missing) = make::find(true);
+        let groups = places.into_iter().map(|place| Group::at(place, 0)).collect();
+        Cgroup { record: CgroupRecord { groups, ..CgroupRecord::empty(name, missing) } }
+    }
+
+    /// No group at all.
+    pub(crate) fn absent(name: &str) -> Cgroup {
+        Cgroup { record: CgroupRecord::empty(name, Vec::new()) }
     }
 
     /// What another process needs to take up the group.
@@ -128,9 +112,20 @@ impl Cgroup {
 
     /// What a process that is being started needs to join; empty for an absent group.
     pub fn join(&self) -> Result<Join> {
+        self.join_below(None)
+    }
+
+    /// As [`join`](Cgroup::join), for the group `below` this one, which must exist in each hierarchy.
+    pub fn join_below(&self, below: Option<&str>) -> Result<Join> {
         let mut join = Join::default();
         for group in &self.record.groups {
-            let directory = group.open(&self.record.name).during(|| self.step("open"))?;
+            let opened = group.open(&self.record.name);
+            let directory = match below {
+                Some(below) => opened
+                    .and_then(|directory| directory.descend(below.trim_matches('/')))
+                    .during(|| format!("open the group {below} of control group {}", self.record.name))?,
+                None => opened.during(|| self.step("open"))?,
+            };
             match group.version {
                 Version::V1 => {
                     let tasks = directory.open_at("tasks", OFlag::O_WRONLY);
@@ -159,9 +154,12 @@ impl Cgroup {
     /// stage. Before that the child may share the memory of the host, and an out-of-memory kill in the group would take
     /// the host as well. Nothing is left to do for version 1, whose processes join after that point.
     pub fn arm(&self) -> Result<()> {
-        let Some(memory) = self.record.memory_max else { return Ok(()) };
-        let (_, directory) = self.directory(Controller::Memory)?;
-        apply::memory_max(&directory, memory).during(|| self.step(&format!("set the memory limit of {memory} for")))
+        let Some(group) = self.record.groups.iter().find(|group| group.version == Version::V2) else { return Ok(()) };
+        for (file, value) in &self.record.later {
+            let written = group.open(&self.record.name).and_then(|directory| directory.write(file, value));
+            written.during(|| self.step(&format!("write {value} to {file} of")))?;
+        }
+        Ok(())
     }
 
     /// Changes the limits of the live group: those that are given; all others stay as they are. The memory limit is in
@@ -171,17 +169,38 @@ impl Cgroup {
     /// As [`create`](Cgroup::create). With [`Policy::Strict`] the limits before the one that was refused are changed.
     pub fn update(&self, limits: &Limits, policy: Policy) -> Result<Vec<Unenforced>> {
         limits.check()?;
+        self.change(&limits.resources(), policy)
+    }
+
+    /// Changes the resources of the live group, as [`update`](Cgroup::update) does with limits.
+    pub fn change(&self, resources: &Resources, policy: Policy) -> Result<Vec<Unenforced>> {
+        self.record.check_devices(resources)?;
         let mut refusals = Vec::new();
         for group in &self.record.groups {
             let directory = group.open(&self.record.name).during(|| self.step("open"))?;
-            refusals.extend(apply::apply(group.version, &directory, &group.controllers, limits, MemoryLimit::Now));
+            let target = Target { version: group.version, directory: &directory, held: &group.controllers };
+            refusals.extend(write::write(&target, resources, MemoryLimit::Now).refusals);
         }
-        judge(&self.record, &refusals, limits, policy)
+        make::judge(&self.record, &refusals, resources, policy)
     }
 
     /// The directories of the group, one in each hierarchy.
     pub fn directories(&self) -> Vec<PathBuf> {
         self.record.groups.iter().map(|group| group.base.join(&self.record.name)).collect()
+    }
+
+    /// The group in each hierarchy, for those who show it to a container: of version 1, each is one mount, of the type
+    /// `cgroup` with the controllers as its options, below `/sys/fs/cgroup` under the last component of the mount point.
+    pub fn hierarchies(&self) -> Vec<HierarchyGroup> {
+        let group = |group: &Group| HierarchyGroup {
+            controllers: match group.version {
+                Version::V1 => group.controllers.iter().map(|controller| controller.name_v1()).collect(),
+                Version::V2 => Vec::new(),
+            },
+            mount_point: group.mount.clone(),
+            directory: group.base.join(&self.record.name),
+        };
+        self.record.groups.iter().map(group).collect()
     }
 
     /// The group's directory in the hierarchy of `controller`.
@@ -203,108 +222,29 @@ impl Cgroup {
 }
 
 impl CgroupRecord {
+    /// Of a group that is in no hierarchy yet.
+    pub(super) fn empty(name: &str, missing: Vec<Missing>) -> CgroupRecord {
+        CgroupRecord { name: name.to_owned(), groups: Vec::new(), missing, later: Vec::new() }
+    }
+
+    /// Refuses a list of devices that the group's hierarchy cannot express, before anything is written.
+    pub(super) fn check_devices(&self, resources: &Resources) -> Result<()> {
+        match (&resources.devices, self.group_of(Controller::Devices)) {
+            (Some(rules), Some(group)) if group.version == Version::V1 => device::check_exceptions(rules),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn group_of(&self, controller: Controller) -> Option<&Group> {
         self.groups.iter().find(|group| group.controllers.contains(&controller))
     }
 
-    fn unavailable(&self, controller: Controller) -> Error {
+    pub(super) fn unavailable(&self, controller: Controller) -> Error {
         let message = format!("control group {} has no {controller} controller", self.name);
         match self.missing.iter().find(|missing| missing.controller == controller) {
             Some(missing) => Error::new(ErrorKind::Unsupported, format!("{message}: {}", missing.reason))
                 .hint(missing.remedy.clone()),
             None => Error::new(ErrorKind::Unsupported, message).hint("ask for a limit of it when creating the group"),
-        }
-    }
-
-    /// Makes the group in one hierarchy and writes its limits there. A hierarchy that refuses is a missing controller,
-    /// about which the limits and the policy decide.
-    fn add(&mut self, place: Place, limits: &Limits) -> Result<Vec<Refusal>> {
-        let base = place.base.display().to_string();
-        let (directory, refused) = match place.make(&self.name) {
-            Ok(made) => made,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(Error::new(ErrorKind::AlreadyExists, format!("it exists in {base}")));
-            }
-            Err(error) => {
-                let lost = place.controllers.iter().map(|&controller| Missing {
-                    controller,
-                    reason: format!("making a group in {base}: {error}"),
-                    remedy: "run as root, or have a writable group delegated".to_owned(),
-                });
-                self.missing.extend(lost);
-                return Ok(Vec::new());
-            }
-        };
-        let mut controllers = place.controllers;
-        for (controller, error) in refused {
-            controllers.retain(|held| *held != controller);
-            let reason = format!("enabling the {controller} controller in {base}: {error}");
-            let remedy = "have the group delegated, with systemd: Delegate=yes".to_owned();
-            self.missing.push(Missing { controller, reason, remedy });
-        }
-        if place.version == Version::V2 && controllers.contains(&Controller::Memory) {
-            self.memory_max = limits.memory;
-        }
-        let refusals = apply::apply(place.version, &directory, &controllers, limits, MemoryLimit::Later);
-        self.groups.push(Group { version: place.version, base: place.base, controllers });
-        Ok(refusals)
-    }
-}
-
-/// The places for the limits, and for the statistics that are always wanted. Those of block devices, unless they are
-/// limited (`io`), come only where they cost no hierarchy more.
-fn find(io: bool) -> (Vec<Place>, Vec<Missing>) {
-    let hierarchies = layout::detect();
-    let mut wanted = Controller::ALL.to_vec();
-    if !io && !hierarchies.as_ref().is_ok_and(|all| layout::serves_io_unified(all)) {
-        wanted.retain(|controller| *controller != Controller::Io);
-    }
-    match hierarchies {
-        Ok(hierarchies) => place::find(&hierarchies, &wanted),
-        Err(error) => {
-            let lost = |controller| Missing {
-                controller,
-                reason: error.to_string(),
-                remedy: error.remedy().unwrap_or("make /proc readable").to_owned(),
-            };
-            (Vec::new(), wanted.into_iter().map(lost).collect())
-        }
-    }
-}
-
-/// What the policy makes of the limits without a controller and of those the kernel refused.
-fn judge(record: &CgroupRecord, refusals: &[Refusal], limits: &Limits, policy: Policy) -> Result<Vec<Unenforced>> {
-    let asked = limits.asked();
-    let lost = asked.iter().filter(|(_, controller)| record.group_of(*controller).is_none());
-    match policy {
-        Policy::Strict => {
-            let names: Vec<&str> = lost.clone().map(|(name, _)| *name).collect();
-            if let Some((_, controller)) = lost.clone().next() {
-                let what = if names.len() == 1 { "limit" } else { "limits" };
-                let context = format!("{what} {} cannot be enforced", names.join(", "));
-                return Err(record.unavailable(*controller).context(context));
-            }
-            match refusals.first() {
-                Some(refusal) => Err(refusal.error().context(format!("control group {}", record.name))),
-                None => Ok(Vec::new()),
-            }
-        }
-        Policy::BestEffort => {
-            let lost = lost.map(|(name, controller)| {
-                let known = record.missing.iter().find(|missing| missing.controller == *controller);
-                known.map_or_else(|| record.never_joined(name, *controller), |missing| missing.unenforced(name))
-            });
-            Ok(lost.chain(refusals.iter().map(Refusal::unenforced)).collect())
-        }
-    }
-}
-
-impl CgroupRecord {
-    fn never_joined(&self, limit: &str, controller: Controller) -> Unenforced {
-        Unenforced {
-            limit: limit.to_owned(),
-            reason: format!("control group {} was made without the {controller} controller", self.name),
-            remedy: "ask for a limit of it when creating the group".to_owned(),
         }
     }
 }

@@ -171,13 +171,15 @@ mod tests {
             41 31 0:38 / /sys/fs/cgroup/unified rw shared:2 - cgroup2 cgroup2 rw,nsdelegate\nrubbish\n";
         let own = b"5:cpu,cpuacct:/a/b\n4:memory:/c\n1:name=systemd:/x\n0::/user.slice/s:1.scope\n";
         let found = parse(mountinfo, own);
-        assert_eq!(found.len(), 3);
+        assert_eq!(found.len(), 4);
         assert_eq!(found[0].mount_point, Path::new("/sys/fs/cgroup/cpu,cpuacct"));
         assert_eq!(found[0].controllers, [Controller::Cpu, Controller::CpuAcct]);
         assert_eq!(found[0].own.as_deref(), Some(Path::new("a/b")));
         assert_eq!(found[1].mount_point, Path::new("/sys/fs/cg x/memory"));
-        assert_eq!(found[2].version, Version::V2);
-        assert_eq!(found[2].own.as_deref(), Some(Path::new("user.slice/s:1.scope")));
+        assert_eq!((found[2].version, &found[2].controllers[..]), (Version::V1, &[Controller::Systemd][..]));
+        assert_eq!(found[2].own.as_deref(), Some(Path::new("x")));
+        assert_eq!(found[3].version, Version::V2);
+        assert_eq!(found[3].own.as_deref(), Some(Path::new("user.slice/s:1.scope")));
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! What a group may use, and what to do where the machine cannot enforce it.
 
-use super::Controller;
+use super::resources::{Bound, CpuWeight, IoWeight, Names, Resources};
 use crate::{Cpus, Error, Memory, Result};
 use nix::unistd::{SysconfVar, sysconf};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+
+/// Microseconds over which processor time is measured: the kernel's default.
+const PERIOD: u32 = 100_000;
 
 /// What a group of processes may use. Nothing is limited unless said.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,20 +143,24 @@ impl Limits {
         }
     }
 
-    /// The limits that are asked for: their names, each with the controller that enforces it.
-    pub(super) fn asked(&self) -> Vec<(&'static str, Controller)> {
-        [
-            ("memory", Controller::Memory, self.memory.is_some()),
-            ("memory_swap", Controller::Memory, self.memory_swap.is_some()),
-            ("oom_group", Controller::Memory, self.oom_group),
-            ("cpus", Controller::Cpu, self.cpus.is_some()),
-            ("cpu_weight", Controller::Cpu, self.cpu_weight.is_some()),
-            ("pids", Controller::Pids, self.pids.is_some()),
-            ("io_weight", Controller::Io, self.io_weight.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(name, controller, asked)| asked.then_some((name, controller)))
-        .collect()
+    /// The same as resources; errors go on to name the limits.
+    pub(super) fn resources(&self) -> Resources {
+        let bytes = |memory: Memory| Bound::At(memory.as_bytes());
+        let mut resources = Resources { names: Names::Limits, ..Resources::default() };
+        resources.memory.limit = self.memory.map(bytes);
+        resources.memory.swap = self.memory.map(|memory| bytes(self.swap_total(memory)));
+        resources.memory.swap_is_implied = self.memory_swap.is_none();
+        resources.memory.oom_group = self.oom_group;
+        resources.cpu.quota = self.cpus.map(|cpus| Bound::At(u64::from(cpus.as_millis()) * u64::from(PERIOD) / 1000));
+        resources.cpu.weight = self.cpu_weight.map(|weight| CpuWeight::Weight(weight.into()));
+        resources.pids = self.pids.map(|pids| Bound::At(pids.into()));
+        resources.block.weight = self.io_weight.map(IoWeight::Unified);
+        resources
+    }
+
+    /// Memory and swap together: what was asked for, else as much swap as memory, which is Docker's rule.
+    fn swap_total(&self, memory: Memory) -> Memory {
+        self.memory_swap.unwrap_or(Memory::bytes(memory.as_bytes().saturating_mul(2)))
     }
 }
 
@@ -208,6 +215,14 @@ mod tests {
             assert_eq!(error.kind(), crate::ErrorKind::InvalidInput);
             assert!(error.to_string().starts_with(&format!("limit {name}")), "{error}");
         }
+    }
+
+    #[test]
+    fn swap_is_as_much_as_memory_unless_said() {
+        let limits = Limits::new().memory(Memory::mib(8));
+        assert_eq!(limits.swap_total(Memory::mib(8)), Memory::mib(16));
+        assert_eq!(limits.memory_swap(Memory::mib(8)).swap_total(Memory::mib(8)), Memory::mib(8));
+        assert_eq!(Limits::new().swap_total(Memory::bytes(u64::MAX)), Memory::bytes(u64::MAX));
     }
 
     #[test]

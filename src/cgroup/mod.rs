@@ -25,23 +25,41 @@
 //! moved. A limit that cannot be enforced is an error under [`Policy::Strict`] and an [`Unenforced`] in the result
 //! under [`Policy::BestEffort`].
 
-mod apply;
 mod controller;
+mod device;
 mod directory;
 mod end;
 mod group;
 mod layout;
 mod limits;
+mod make;
+mod oom;
 mod own;
+mod path;
 mod place;
 mod pressure;
+mod resources;
 mod stats;
+mod usage;
 mod wait;
+mod write;
 
 pub use controller::Controller;
-pub use group::{Cgroup, CgroupRecord, Join};
+pub use device::{DeviceAccess, DeviceKind, DeviceRule};
+pub use group::{Cgroup, CgroupRecord, HierarchyGroup, Join};
 pub use limits::{Limits, Policy, Unenforced};
+pub(crate) use make::Intended;
+pub use oom::{MemoryEvents, OomWatch};
 pub(crate) use own::OwnLimits;
+pub use path::CgroupsPath;
 pub use pressure::{Pressure, Stall, StallShare};
+pub use resources::{
+    BlockResources, Bound, CpuResources, CpuWeight, HugePageLimit, IoWeight, MemoryResources, NetworkResources,
+    RdmaLimit, Resources, Throttle, Traffic, WeightDevice,
+};
 pub use stats::{CpuStats, IoStats, MemoryStats, PidsStats, Stats};
+pub use usage::{
+    BlockEntry, BlockUsage, CpuSetUsage, CpuTime, CpuUsage, HugePageUsage, MemoryEntry, MemoryUsage, PidsUsage,
+    Throttling, Usage,
+};
 pub use wait::ProcessorWait;

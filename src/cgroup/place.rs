@@ -2,8 +2,9 @@
 
 use super::Unenforced;
 use super::controller::{Controller, Version};
-use super::directory::{Directory, components, is_gone};
+use super::directory::{Directory, is_gone};
 use super::layout::Hierarchy;
+use super::path::safe_components;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,11 +14,31 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A directory in which groups may be made, and the controllers they get there.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Place {
     pub(super) version: Version,
     pub(super) base: PathBuf,
+    /// Where the hierarchy is mounted.
+    pub(super) mount: PathBuf,
     pub(super) controllers: Vec<Controller>,
+}
+
+/// What becomes of a group that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Occupant {
+    /// It is an error, and the groups above are taken for our own.
+    Refused,
+    /// It is used; what was there before is not ours to remove.
+    TakenOver,
+}
+
+/// A group in one hierarchy.
+pub(super) struct Made {
+    pub(super) directory: Directory,
+    /// The controllers that the kernel refused to enable.
+    pub(super) refused: Vec<(Controller, io::Error)>,
+    /// How many components of the name, from the top, are not ours to remove.
+    pub(super) kept: usize,
 }
 
 /// A controller that cannot be had.
@@ -45,20 +66,65 @@ pub(super) fn find(hierarchies: &[Hierarchy], wanted: &[Controller]) -> (Vec<Pla
         }
         rest.retain(|controller| !here.contains(controller));
         match find_v1(hierarchy) {
-            Some(base) => places.push(Place { version: Version::V1, base, controllers: here }),
+            Some(base) => places.push(Place::v1(hierarchy, base, here)),
             None => missing.extend(here.iter().map(|&controller| unwritable_v1(hierarchy, controller))),
         }
     }
     let unified = hierarchies.iter().find(|hierarchy| hierarchy.version == Version::V2);
     match unified {
         Some(unified) => find_v2(unified, &rest, places.is_empty(), &mut places, &mut missing),
-        None => missing.extend(rest.into_iter().map(|controller| Missing {
-            controller,
-            reason: format!("no mounted hierarchy has the {controller} controller"),
-            remedy: "mount cgroup version 2 at /sys/fs/cgroup".to_owned(),
-        })),
+        None => missing.extend(rest.into_iter().map(unmounted)),
     }
     (places, missing)
+}
+
+fn unmounted(controller: Controller) -> Missing {
+    let remedy = match controller.name_v2() {
+        None if !controller.is_part_of_v2() => format!("version 1 alone has it: mount -t cgroup -o {controller} ..."),
+        _ => "mount cgroup version 2 at /sys/fs/cgroup".to_owned(),
+    };
+    Missing { controller, reason: format!("no mounted hierarchy has the {controller} controller"), remedy }
+}
+
+/// A place in every hierarchy there is: at its root, where the name is `absolute`, else where [`find`] has one.
+pub(super) fn find_everywhere(hierarchies: &[Hierarchy], absolute: bool) -> (Vec<Place>, Vec<Missing>) {
+    let (mut places, mut missing) = (Vec::new(), Vec::new());
+    let mut rest = Controller::ALL.to_vec();
+    for hierarchy in hierarchies.iter().filter(|hierarchy| hierarchy.version == Version::V1) {
+        rest.retain(|controller| !hierarchy.controllers.contains(controller));
+        let base = if absolute { Some(hierarchy.mount_point.clone()) } else { find_v1(hierarchy) };
+        match base {
+            Some(base) => places.push(Place::v1(hierarchy, base, hierarchy.controllers.clone())),
+            None => {
+                let lost = hierarchy.controllers.iter().map(|&controller| unwritable_v1(hierarchy, controller));
+                missing.extend(lost);
+            }
+        }
+    }
+    let unified = hierarchies.iter().find(|hierarchy| hierarchy.version == Version::V2);
+    let in_v2 =
+        |controller: &Controller| unified.is_some() && (controller.name_v2().is_some() || controller.is_part_of_v2());
+    let (rest, lost): (Vec<Controller>, Vec<Controller>) = rest.into_iter().partition(in_v2);
+    missing.extend(lost.into_iter().map(unmounted));
+    match unified {
+        Some(unified) if absolute => at_root_v2(unified, rest, &mut places, &mut missing),
+        Some(unified) => find_v2(unified, &rest, true, &mut places, &mut missing),
+        None => {}
+    }
+    (places, missing)
+}
+
+fn at_root_v2(unified: &Hierarchy, wanted: Vec<Controller>, places: &mut Vec<Place>, missing: &mut Vec<Missing>) {
+    let base = unified.mount_point.clone();
+    let available = Directory::open(&base).and_then(|root| listed(&root, "cgroup.controllers")).unwrap_or_default();
+    let (held, lost): (Vec<Controller>, Vec<Controller>) =
+        wanted.into_iter().partition(|controller| controller.is_part_of_v2() || available.contains(controller));
+    missing.extend(lost.into_iter().map(|controller| Missing {
+        controller,
+        reason: format!("the {controller} controller is not available in {}", base.display()),
+        remedy: "the kernel lacks it, or the groups above do not pass it on".to_owned(),
+    }));
+    places.push(Place { version: Version::V2, mount: base.clone(), base, controllers: held });
 }
 
 fn find_v1(hierarchy: &Hierarchy) -> Option<PathBuf> {
@@ -170,7 +236,8 @@ fn find_v2(
     };
     missing.extend(wanted.iter().filter(|controller| !best.reachable.contains(controller)).map(|&c| best.missing(c)));
     if only || best.reachable.iter().any(|controller| controller.name_v2().is_some()) {
-        places.push(Place { version: Version::V2, base: best.base, controllers: best.reachable });
+        let mount = unified.mount_point.clone();
+        places.push(Place { version: Version::V2, base: best.base, mount, controllers: best.reachable });
     }
 }
 
@@ -197,34 +264,58 @@ fn listed(directory: &Directory, file: &str) -> io::Result<Vec<Controller>> {
 }
 
 impl Place {
-    /// Makes the group `name`, with the groups above it as needed, and returns it with the controllers that the kernel
-    /// refused to enable. `EEXIST` where the group itself is there already.
+    fn v1(hierarchy: &Hierarchy, base: PathBuf, controllers: Vec<Controller>) -> Place {
+        Place { version: Version::V1, base, mount: hierarchy.mount_point.clone(), controllers }
+    }
+
+    /// How many components of `name`, from the top, there are.
+    pub(super) fn existing(&self, name: &str) -> usize {
+        let Ok(base) = Directory::open(&self.base) else { return 0 };
+        let ends = name.match_indices('/').map(|(end, _)| end).chain([name.len()]);
+        ends.take_while(|&end| base.has(&name[..end])).count()
+    }
+
+    /// Makes the group `name`, with the groups above it as needed. `EEXIST` where the group itself is there already
+    /// and may not be taken over.
     ///
     /// Others may remove an empty parent at any moment, so every step that finds its directory gone starts over.
-    pub(super) fn make(&self, name: &str) -> io::Result<(Directory, Vec<(Controller, io::Error)>)> {
+    pub(super) fn make(&self, name: &str, occupant: Occupant) -> io::Result<Made> {
         let base = Directory::open(&self.base)?;
-        let parts = components(name).ok_or(io::ErrorKind::InvalidInput)?;
+        let parts = safe_components(name).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let ours = |kept| if occupant == Occupant::TakenOver { kept } else { 0 };
         // Most often the groups above are there already; those of version 2 must be asked for their controllers.
         if self.version == Version::V1
+            && !self.inherits()
             && base.make(name).is_ok()
             && let Ok(directory) = base.descend(name)
         {
-            return Ok((directory, Vec::new()));
+            return Ok(Made { directory, refused: Vec::new(), kept: ours(parts.len() - 1) });
         }
         let begun = Instant::now();
+        // Of several attempts, the first saw what was there before.
+        let mut fewest = usize::MAX;
         loop {
-            match self.attempt(&base, &parts) {
+            let mut kept = 0;
+            let attempt = self.attempt(&base, &parts, occupant, &mut kept);
+            fewest = fewest.min(kept);
+            match attempt {
                 Err(error) if is_gone(&error) && begun.elapsed() < PATIENCE => std::thread::yield_now(),
                 Err(error) => {
-                    prune(&base, name);
+                    prune(&base, name, ours(fewest));
                     return Err(error);
                 }
-                made => return made,
+                Ok((directory, refused)) => return Ok(Made { directory, refused, kept: ours(fewest) }),
             }
         }
     }
 
-    fn attempt(&self, base: &Directory, parts: &[&str]) -> io::Result<(Directory, Vec<(Controller, io::Error)>)> {
+    fn attempt(
+        &self,
+        base: &Directory,
+        parts: &[&str],
+        occupant: Occupant,
+        kept: &mut usize,
+    ) -> io::Result<(Directory, Vec<(Controller, io::Error)>)> {
         let mut refused = Vec::new();
         let mut below: Option<Directory> = None;
         for (index, part) in parts.iter().enumerate() {
@@ -232,13 +323,25 @@ impl Place {
             if self.version == Version::V2 {
                 self.enable(directory, &mut refused)?;
             }
+            let may_be_there = index + 1 < parts.len() || occupant == Occupant::TakenOver;
             match directory.make(part) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && index + 1 < parts.len() => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && may_be_there => {
+                    *kept += usize::from(*kept == index);
+                }
                 made => made?,
             }
-            below = Some(directory.child(part)?);
+            let child = directory.child(part)?;
+            if self.inherits() {
+                inherit(directory, &child)?;
+            }
+            below = Some(child);
         }
         below.map(|directory| (directory, refused)).ok_or(io::ErrorKind::InvalidInput.into())
+    }
+
+    /// Whether new groups begin without processors and memory nodes, so that nothing could run in them.
+    fn inherits(&self) -> bool {
+        self.version == Version::V1 && self.controllers.contains(&Controller::CpuSet)
     }
 
     /// Gives the groups below `directory` the controllers of this place.
@@ -260,10 +363,24 @@ impl Place {
     }
 }
 
-/// Removes the groups above `name` that are empty, up to `base`; one that is in use stays, which is no error.
-pub(super) fn prune(base: &Directory, name: &str) {
+/// Gives a group the processors and memory nodes of the one above, where it has none.
+fn inherit(above: &Directory, group: &Directory) -> io::Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if group.read(file)?.trim().is_empty() {
+            group.write(file, above.read(file)?.trim())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the groups above `name` that are empty, up to `base` and but for the first `kept`; one that is in use stays,
+/// which is no error.
+pub(super) fn prune(base: &Directory, name: &str, kept: usize) {
     let mut rest = name;
     while let Some((above, _)) = rest.rsplit_once('/') {
+        if above.split('/').count() <= kept {
+            return;
+        }
         let removed = match above.rsplit_once('/') {
             Some((parent, part)) => base.descend(parent).and_then(|parent| parent.remove(part)),
             None => base.remove(above),

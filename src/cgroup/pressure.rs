@@ -42,7 +42,7 @@ pub(super) fn read(directory: &Directory) -> Option<Pressure> {
     Some(Pressure { cpu: stall("cpu.pressure")?, memory: stall("memory.pressure")?, io: stall("io.pressure")? })
 }
 
-fn parse(text: &str) -> Stall {
+pub(super) fn parse(text: &str) -> Stall {
     let mut stall = Stall::default();
     for line in text.lines() {
         let mut words = line.split_whitespace();

@@ -95,7 +95,7 @@ impl Cgroup {
 
     /// How many processes of the group the kernel has killed for lack of memory, since the group was made.
     pub fn oom_kills(&self) -> Result<u64> {
-        self.counted(Controller::Memory, |group| oom(group, "memory.oom_control"), |group| oom(group, "memory.events"))
+        self.memory_events().map(|events| events.oom_kill)
     }
 
     /// The error that explains an unexpected end of the group's processes, where memory was the reason.
@@ -236,13 +236,8 @@ fn io_v2(group: &Directory) -> std::io::Result<IoStats> {
     Ok(io)
 }
 
-fn oom(group: &Directory, file: &str) -> std::io::Result<u64> {
-    let text = group.read(file)?;
-    Ok(field(&text, "oom_kill").max(field(&text, "oom_group_kill")))
-}
-
 /// The value of the line `key value`; 0 where there is none.
-fn field(text: &str, key: &str) -> u64 {
+pub(super) fn field(text: &str, key: &str) -> u64 {
     let lines = text.lines().filter_map(|line| line.split_once(' '));
     lines.filter(|(name, _)| *name == key).find_map(|(_, value)| number(value)).unwrap_or(0)
 }

@@ -157,6 +157,27 @@ impl Namespaces {
     }
 }
 
+/// The CLONE_NEW flags of the namespaces of process `pid` that are not the caller's.
+///
+/// # Errors
+/// The process is gone, or is not to be looked at.
+pub(crate) fn differing_namespaces(pid: i32) -> Result<i32> {
+    let mut flags = 0;
+    for (_, name, flag, file) in KINDS {
+        let read = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/{file}"));
+        match (read("thread-self"), read(&pid.to_string())) {
+            (Ok(own), Ok(other)) if own == other => {}
+            (Ok(_), Ok(_)) => flags |= flag,
+            // A kernel without this kind.
+            (Err(error), _) if error.kind() == std::io::ErrorKind::NotFound => {}
+            (own, other) => {
+                own.and(other).during(|| format!("look at the {name} namespace of process {pid}"))?;
+            }
+        }
+    }
+    Ok(flags)
+}
+
 /// Lowering: phases Join to Identity.
 impl Namespaces {
     /// Opens, in the phase Fence, what must be opened while the caller's /proc is in sight; its slot.

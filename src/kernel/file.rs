@@ -44,6 +44,17 @@ impl InRoot {
             libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS,
         )
     }
+
+    /// Opens the untrusted `path` for reading if it is a regular file, else `None`; never opens a device or a pipe.
+    pub(crate) fn open_regular(&self, path: &Path) -> io::Result<Option<OwnedFd>> {
+        use nix::fcntl::{OFlag, open};
+        let seen = self.open_at(path, libc::O_PATH, 0)?;
+        if nix::sys::stat::fstat(&seen)?.st_mode & libc::S_IFMT != libc::S_IFREG {
+            return Ok(None);
+        }
+        let path = format!("/proc/thread-self/fd/{}", seen.as_raw_fd());
+        Ok(Some(open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?))
+    }
 }
 
 impl AsFd for InRoot {

@@ -3,6 +3,7 @@
 //! `unsafe` lives here, in [`crate::stage`] and in [`crate::launch`], nowhere else.
 #![allow(unsafe_code)]
 
+mod bpf;
 mod file;
 mod landlock;
 mod namespace;
@@ -13,6 +14,7 @@ mod seccomp;
 mod terminal;
 mod tree;
 
+pub(crate) use bpf::DeviceProgram;
 pub(crate) use file::{
     InRoot, create_memfd, get_xattr, is_open, list_xattrs, random, rename_exchange, rename_no_replace, set_xattr,
     share_content,
@@ -23,8 +25,7 @@ pub(crate) use netlink::{NetlinkFamily, NetlinkSocket};
 pub(crate) use process::{PidFd, WaitStatus, pid_of, resource_limit};
 #[cfg(test)]
 pub(crate) use seccomp::confine_thread;
-#[allow(unused_imports)]
-pub(crate) use terminal::{WindowSize, set_window_size, window_size};
+pub(crate) use terminal::{set_window_size, window_size};
 pub(crate) use tree::{get_xattr_at, list_xattrs_at, open_beneath, open_regular, remove_tree, set_xattr_at};
 
 /// Runs a system call that returns a new descriptor or -1 with errno.

@@ -192,6 +192,12 @@ const PIDFD_GET_INFO: libc::Ioctl = ((3u64 << 30) | (64 << 16) | (0xff << 8) | 1
 /// Asks for the exit code of a process that has been reaped.
 const PIDFD_INFO_EXIT: u64 = 1 << 3;
 
+impl From<PidFd> for OwnedFd {
+    fn from(pidfd: PidFd) -> OwnedFd {
+        pidfd.0
+    }
+}
+
 /// Becomes readable when the process ends.
 impl AsFd for PidFd {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -66,7 +66,7 @@ pub(crate) fn start_keeper(launcher: &Arc<Launcher>, request: Request<'_>) -> Re
             Word::End => break,
             Word::Maps => {
                 if let Some(id_map) = &id_map {
-                    id_map.write(pid())?;
+                    id_map.install(launcher, pid())?;
                 }
                 parent.go()?;
             }
@@ -99,7 +99,7 @@ pub(crate) fn start(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<Pr
     let memory = launcher.memory(&plan)?;
     let (parent, socket) = channel.split();
     let mut child = Child::begin(launcher, socket, &plan, &memory, namespaces, cgroup.as_ref())?;
-    let talked = converse(&parent, &mut child, id_map.as_ref(), gate, arm, listener);
+    let talked = converse(launcher, &parent, &mut child, id_map.as_ref(), gate, arm, listener);
     // A clone that failed is the cause of whatever else went wrong.
     child.settle()?;
     // Once a payload runs, its init could have written anything there.
@@ -132,6 +132,7 @@ pub(crate) fn start(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<Pr
 
 /// Answers the stage until it is gone or has become the payload.
 fn converse<'a>(
+    launcher: &Arc<Launcher>,
     parent: &ParentEnd,
     child: &mut Child<'_>,
     id_map: Option<&IdMap>,
@@ -145,7 +146,7 @@ fn converse<'a>(
             Word::Maps => {
                 child.settle()?;
                 if let Some(id_map) = id_map {
-                    id_map.write(child.pid)?;
+                    id_map.install(launcher, child.pid)?;
                 }
                 parent.go()?;
             }

@@ -11,6 +11,7 @@ mod fault;
 mod host_program;
 mod id_map;
 mod launcher;
+mod map_program;
 mod memory;
 mod process;
 mod spawn;

@@ -13,22 +13,25 @@ const PR_CAP_AMBIENT: u64 = 47;
 /// A system call by its name, and its first argument where that is a plain number known beforehand.
 pub(crate) type SystemCall = (&'static str, u64);
 
-/// What the run of a hook takes.
-const HOOK: [&str; 14] = [
-    "getpid",
-    "pipe2",
-    "write",
-    "close",
-    "fcntl",
-    "clone",
-    "ppoll",
-    "read",
-    "waitid",
-    "clock_gettime",
-    "dup3",
-    "close_range",
-    "setsid",
-    "execve",
+const CLONE_PIDFD: u64 = 0x1000;
+const CLONE_PARENT: u64 = 0x8000;
+const CLONE_PARENT_SETTID: u64 = 0x10_0000;
+const SIGCHLD: u64 = 17;
+
+/// A hook: two pipes, a fork, the wait for its end.
+const RUN_HOOK: [SystemCall; 12] = [
+    ("pipe2", 0),
+    ("fcntl", 0),
+    ("write", 0),
+    ("clone", CLONE_PIDFD | SIGCHLD),
+    ("clock_gettime", 0),
+    ("ppoll", 0),
+    ("read", 0),
+    ("waitid", 0),
+    ("close", 0),
+    ("dup3", 0),
+    ("close_range", 3),
+    EXECUTE,
 ];
 
 /// The exec at the end of every plan.
@@ -62,14 +65,14 @@ pub(super) fn calls(op: &Op) -> Vec<SystemCall> {
         OpCode::Write => vec![("write", 0)],
         OpCode::DieWithParent => vec![("prctl", PR_SET_PDEATHSIG)],
         OpCode::NewSession => vec![("setsid", 0)],
+        OpCode::GoOnInside => vec![("prctl", PR_SET_DUMPABLE), ("clone", CLONE_PARENT | CLONE_PARENT_SETTID)],
+        OpCode::GoOnInChild => vec![("prctl", PR_SET_DUMPABLE), ("clone", CLONE_PARENT | CLONE_PIDFD), ("sendmsg", 0)],
+        OpCode::Gate => vec![("sendmsg", 0), ("read", 0)],
         OpCode::ControllingTerminal => vec![("ioctl", 0)],
-        OpCode::GoOnInChild => vec![("clone3", 0), ("sendmsg", 0)],
-        OpCode::GoOnInside => vec![("clone3", 0)],
-        OpCode::StayAsInit => vec![("rt_sigprocmask", 0), ("prctl", PR_SET_DUMPABLE), ("clone3", 0)],
-        OpCode::Wait | OpCode::Gate => vec![("sendmsg", 0), ("read", 0)],
-        OpCode::AwaitStart => vec![("read", 0), ("close", 0)],
-        OpCode::FindProgram => vec![("faccessat2", 0), ("statx", 0)],
-        OpCode::RunHook => HOOK.map(|name| (name, 0)).to_vec(),
+        OpCode::RunHook => RUN_HOOK.to_vec(),
+        OpCode::StayAsInit => vec![("rt_sigprocmask", 0), ("prctl", PR_SET_DUMPABLE), ("clone", SIGCHLD)],
+        OpCode::Wait => vec![("sendmsg", 0), ("read", 0)],
+        OpCode::AwaitStart => vec![("prctl", PR_SET_DUMPABLE), ("close", 0), ("read", 0)],
         OpCode::Execute => vec![EXECUTE],
         _ => Vec::new(),
     }

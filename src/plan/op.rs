@@ -114,7 +114,8 @@ op_codes! {
     Unshare,
     /// Asks the parent to write the id maps of this process, and waits.
     AskForIdMaps,
-    /// Goes on in a child (of a PID namespace unshared before); the parent gets its descriptor.
+    /// Goes on in a child (of a PID namespace unshared or joined before); the parent gets its descriptor. Argument 0 is 1:
+    /// a filter may be in force.
     GoOnInChild,
     /// Goes on in a child, in the PID namespace joined before; the child's parent is that of this process, which ends.
     GoOnInside,

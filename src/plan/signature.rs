@@ -71,7 +71,7 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         JoinNamespace => ("join-namespace", (Join, Join), &[Input, HEXADECIMAL]),
         Unshare => ("unshare", (Join, Identity), &[HEXADECIMAL]),
         AskForIdMaps => ("ask-for-id-maps", (Map, Map), &[]),
-        GoOnInChild => ("go-on-in-child", (Map, Park), &[]),
+        GoOnInChild => ("go-on-in-child", (Map, Park), &[DECIMAL]),
         GoOnInside => ("go-on-inside", (Park, Park), &[]),
         BecomeRoot => ("become-root", (Map, Identity), &[]),
         SetHostname => ("set-hostname", (Identity, Identity), &[Bytes, Count]),
@@ -139,7 +139,7 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         Gate => ("gate", (Mount, Park), &[]),
         RunHook => ("run-hook", (Mount, LateFilter), &[Text, Texts, Texts, Texts, DECIMAL]),
         AwaitStart => ("await-start", (Park, Park), &[Input, Input]),
-        FindProgram => ("find-program", (Park, Park), &[Texts]),
+        FindProgram => ("find-program", (Session, Session), &[Texts]),
         StayAsInit => ("stay-as-init", (Park, Park), &[]),
         Execute => ("execute", (Exec, Exec), &[Texts, Texts, Texts]),
     };

@@ -1,9 +1,10 @@
 //! Reads `config.json`.
 
+use super::validate::report;
 use crate::error::{Context, During};
 use crate::spec::parse_runtime;
 use crate::{Error, ErrorKind, Result};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -43,8 +44,22 @@ impl Config {
     pub(super) fn parse(bytes: Vec<u8>) -> Result<Config> {
         let (spec, warnings): (Spec, _) = parse_runtime(&bytes)
             .map_err(|error| Error::invalid("it is no configuration of a container").source_error(error))?;
-        check(&spec)?;
-        Ok(Config { bytes, spec, warnings })
+        match check(&spec).into_iter().next() {
+            Some(first) => Err(report(&spec, Path::new("/"), first)),
+            None => Ok(Config { bytes, spec, warnings }),
+        }
+    }
+}
+
+impl Config {
+    /// Whether the container has a PID namespace of its own, so that its processes end with its first one.
+    pub(super) fn has_own_processes(&self) -> bool {
+        let namespaces = self.spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
+        let own = |namespace: &LinuxNamespace| {
+            namespace.typ() == LinuxNamespaceType::Pid
+                && namespace.path().as_ref().is_none_or(|path| path.as_os_str().is_empty())
+        };
+        namespaces.into_iter().any(own)
     }
 }
 
@@ -59,48 +74,55 @@ pub(crate) fn fuzz(data: &[u8]) {
     }
 }
 
-/// What no part of the configuration can tell alone.
-fn check(spec: &Spec) -> Result<()> {
+/// What no part of the configuration can tell alone: everything that is wrong.
+pub(super) fn check(spec: &Spec) -> Vec<Error> {
+    let mut found = Vec::new();
     let version = spec.version();
     let numbers: Vec<&str> = version.split(['-', '+']).next().unwrap_or_default().split('.').collect();
     if numbers.len() != 3 || !numbers.iter().all(|number| number.parse::<u32>().is_ok()) {
-        return Err(Error::invalid(format!("ociVersion {version:?} is no version, such as 1.3.0")));
-    }
-    if numbers[0] != "1" {
-        return Err(Error::new(ErrorKind::Unsupported, format!("ociVersion {version}: this runtime knows version 1")));
+        found.push(Error::invalid(format!("ociVersion {version:?} is no version, such as 1.3.0")));
+    } else if numbers[0] != "1" {
+        let message = format!("ociVersion {version}: this runtime knows version 1");
+        found.push(Error::new(ErrorKind::Unsupported, message));
     }
     if spec.root().is_none() {
-        return Err(Error::invalid("root is missing"));
+        found.push(Error::invalid("root is missing"));
     }
     if spec.linux().is_none() {
-        return Err(Error::invalid("linux is missing: this runtime knows no other platform"));
+        found.push(Error::invalid("linux is missing: this runtime knows no other platform"));
     }
     if let Some(process) = spec.process() {
-        check_process(process)?;
+        found.extend(problems_of_process(process));
     }
-    Ok(())
+    found
 }
 
 /// What a process needs, also one that is executed in a running container.
-pub(super) fn check_process(process: &oci_spec::runtime::Process) -> Result<()> {
+pub(super) fn check_process(process: &Process) -> Result<()> {
+    problems_of_process(process).into_iter().next().map_or(Ok(()), Err)
+}
+
+fn problems_of_process(process: &Process) -> Vec<Error> {
+    let mut found = Vec::new();
+    let mut wrong = |message: String| found.push(Error::invalid(message));
     let arguments = process.args().as_deref().unwrap_or_default();
     if arguments.first().is_none_or(String::is_empty) {
-        return Err(Error::invalid("process.args is empty"));
+        wrong("process.args is empty".to_owned());
     }
     let environment = process.env().as_deref().unwrap_or_default();
     for (field, texts) in [("process.args", arguments), ("process.env", environment)] {
         if texts.iter().any(|text| text.contains('\0')) {
-            return Err(Error::invalid(format!("{field} holds a NUL byte")));
+            wrong(format!("{field} holds a NUL byte"));
         }
     }
     if let Some(variable) = environment.iter().find(|variable| variable.find('=').is_none_or(|at| at == 0)) {
-        return Err(Error::invalid(format!("process.env: {variable:?} is not NAME=value")));
+        wrong(format!("process.env: {variable:?} is not NAME=value"));
     }
     let cwd = process.cwd();
     if !cwd.is_absolute() {
-        return Err(Error::invalid(format!("process.cwd {cwd:?} is not an absolute path")));
+        wrong(format!("process.cwd {cwd:?} is not an absolute path"));
     }
-    Ok(())
+    found
 }
 
 #[cfg(test)]

@@ -1,18 +1,16 @@
-//! A container that exists: its state, its start, its signals, its end.
+//! A container that exists: its state and its start.
 
 use super::config::Config;
+use super::delete::end;
 use super::fifo::{self, Outcome};
 use super::record::{Home, Identity, Record};
 use super::state::{State, Status};
-use crate::cgroup::Cgroup;
 use crate::error::{Context, During};
 use crate::isolate::HookPoint;
 use crate::kernel::PidFd;
 use crate::{Error, ErrorKind, Result};
-use std::time::Duration;
-
-/// How long the processes of a container are given to end after SIGKILL.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// A container of a [`Runtime`](super::Runtime). Dropping this changes nothing about it.
 #[derive(Debug, Clone)]
@@ -23,6 +21,10 @@ pub struct Container {
 impl Container {
     pub(super) fn of(home: Home) -> Container {
         Container { home }
+    }
+
+    pub(super) fn home(&self) -> &Home {
+        &self.home
     }
 
     pub(super) fn open(home: Home) -> Result<Container> {
@@ -39,11 +41,8 @@ impl Container {
     /// # Errors
     /// `NotFound`: it has been deleted. `Corrupt`: its state directory is damaged.
     pub fn state(&self) -> Result<State> {
-        match self.home.read_record()? {
-            Some(record) => Ok(record.state(self.status_of(&record))),
-            None => Err(Error::new(ErrorKind::InUse, format!("container {} is being created", self.id()))
-                .hint("where its creation was cut off: delete --force")),
-        }
+        let record = self.record()?;
+        Ok(record.state(self.status_of(&record)))
     }
 
     /// Starts the process that was created.
@@ -56,7 +55,12 @@ impl Container {
         let record = self.record()?;
         let status = self.status_of(&record);
         if status != Status::Created {
-            return Err(Error::invalid(format!("cannot start a container in the {status} state: {}", self.id())));
+            let why = match status {
+                Status::Stopped => "cannot start a container that has stopped".to_owned(),
+                Status::Running => "cannot start an already running container".to_owned(),
+                other => format!("cannot start a container in the {other} state"),
+            };
+            return Err(Error::invalid(format!("{why}: {}", self.id())));
         }
         let parked = |op: u32| record.parked.1.get(op.checked_sub(record.parked.0)? as usize);
         let unknown = |op: u32| Error::new(ErrorKind::Os, format!("operation {op} of the start failed"));
@@ -88,118 +92,73 @@ impl Container {
         hooked
     }
 
-    /// Sends a signal to its first process, or to all its processes.
-    ///
-    /// # Errors
-    /// `InvalidInput`: it is not created or running.
-    pub fn kill(&self, signal: i32, all: bool) -> Result<()> {
+    /// Its first process and what is known of it, for those who join it.
+    pub(super) fn opened(&self) -> Result<Opened> {
         let record = self.record()?;
-        if all {
-            return self.kill_all(&record, signal);
-        }
-        match self.status_of(&record) {
-            Status::Stopped | Status::Creating => Err(Error::invalid(format!("container not running: {}", self.id()))),
-            _ => self.signal_first(&record, signal),
-        }
+        let ended = || Error::invalid(format!("cannot exec in a stopped container: {}", self.id()));
+        let process = record.process.as_ref().ok_or_else(|| self.home.missing())?;
+        let (first, pid) = (open(process)?.ok_or_else(ended)?, process.pid);
+        Ok(Opened { status: self.status_of(&record), first, pid, record })
     }
 
-    /// Removes it: its processes' control group and its state.
-    ///
-    /// # Errors
-    /// `InUse`: it runs and `force` is not set.
-    pub fn delete(&self, force: bool) -> Result<()> {
-        let _lock = self.home.lock()?;
-        let Some(record) = self.home.read_record()? else {
-            if force {
-                return self.home.remove();
-            }
-            return Err(Error::new(ErrorKind::InUse, format!("container {} is being created", self.id())));
-        };
-        let status = self.status_of(&record);
-        if !force && matches!(status, Status::Running | Status::Paused) {
-            return Err(Error::new(
-                ErrorKind::InUse,
-                format!("cannot delete container {} that is not stopped: {status}", self.id()),
-            )
-            .hint("kill it first, or delete --force"));
-        }
-        if let Some(process) = record.process.as_ref().filter(|_| status != Status::Stopped) {
-            end(process)?;
-        }
-        if let Some(group) = &record.cgroup {
-            let group = Cgroup::open(group);
-            group.kill()?;
-            group.remove()?;
-        }
-        let config = Config::read(&self.home.path("config.json"));
-        self.home.remove()?;
-        // Deleted: what is left is no reason to fail.
-        match config {
-            Ok(config) => record.run_poststop_hooks(&config.spec, &mut |warning| self.home.warn(&warning)),
-            Err(error) => self.home.warn(&error.to_string()),
-        }
-        Ok(())
+    /// Where its configuration lies.
+    pub(super) fn config_path(&self) -> PathBuf {
+        self.home.path("config.json")
     }
 
-    fn record(&self) -> Result<Record> {
+    /// Tells whoever listens to the runtime.
+    pub(super) fn warn(&self, warning: &str) {
+        self.home.warn(warning);
+    }
+
+    pub(super) fn record(&self) -> Result<Record> {
         match self.home.read_record()? {
             Some(record) => Ok(record),
-            None => Err(Error::new(ErrorKind::InUse, format!("container {} is being created", self.id()))),
+            None if self.home.is_locked() => {
+                Err(Error::new(ErrorKind::InUse, format!("container {} is being created", self.id())))
+            }
+            None => Err(Error::new(ErrorKind::Corrupt, format!("the creation of container {} was cut off", self.id()))
+                .hint("delete it")),
         }
     }
 
-    fn status_of(&self, record: &Record) -> Status {
+    pub(super) fn status_of(&self, record: &Record) -> Status {
         match &record.process {
-            None => Status::Creating,
+            None if self.home.is_locked() => Status::Creating,
+            // Its creation was cut off.
+            None => Status::Stopped,
             Some(process) if !process.lives() => Status::Stopped,
             Some(_) if fifo::is_parked(&self.home) => Status::Created,
             Some(_) => Status::Running,
         }
     }
+}
 
-    fn signal_first(&self, record: &Record, signal: i32) -> Result<()> {
-        let process = record.process.as_ref().ok_or_else(|| self.home.missing())?;
-        match open(process)? {
-            Some(pidfd) => {
-                pidfd.send_signal(signal).during(|| format!("send signal {signal} to container {}", self.id()))
-            }
-            None => Err(Error::invalid(format!("container not running: {}", self.id()))),
-        }
-    }
+/// In one step: who waits for the file must not find half a number.
+pub(super) fn write_pid(path: &Path, pid: i32) -> Result<()> {
+    let name = path.file_name().ok_or_else(|| Error::invalid(format!("pid file {} has no name", path.display())))?;
+    let mut aside = std::ffi::OsString::from(".");
+    aside.push(name);
+    let aside = path.with_file_name(aside);
+    fs::write(&aside, pid.to_string())
+        .and_then(|()| fs::rename(&aside, path))
+        .during(|| format!("write pid file {}", path.display()))
+}
 
-    fn kill_all(&self, record: &Record, signal: i32) -> Result<()> {
-        let Some(group) = record.cgroup.as_ref().map(Cgroup::open) else { return Ok(()) };
-        if signal == libc::SIGKILL {
-            return group.kill();
-        }
-        for pid in group.processes()? {
-            if let Ok(pidfd) = PidFd::open(pid) {
-                // One that has ended meanwhile needs no signal.
-                let _ = pidfd.send_signal(signal);
-            }
-        }
-        Ok(())
-    }
+/// A container whose first process lives.
+pub(super) struct Opened {
+    pub(super) record: Record,
+    pub(super) status: Status,
+    pub(super) first: PidFd,
+    pub(super) pid: i32,
 }
 
 /// The process, where it lives.
-fn open(process: &Identity) -> Result<Option<PidFd>> {
+pub(super) fn open(process: &Identity) -> Result<Option<PidFd>> {
     match PidFd::open(process.pid) {
         // Looked at after it was opened: the number may have been given again before.
         Ok(pidfd) => Ok(process.lives().then_some(pidfd)),
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
         Err(error) => Err(error).during(|| format!("open process {}", process.pid)),
     }
-}
-
-/// Kills it and waits for its end.
-fn end(process: &Identity) -> Result<()> {
-    let Some(pidfd) = open(process)? else { return Ok(()) };
-    pidfd.send_signal(libc::SIGKILL).during(|| format!("kill process {}", process.pid))?;
-    if !pidfd.wait_readable(KILL_LIMIT) {
-        return Err(Error::new(ErrorKind::TimedOut, format!("process {} does not end after SIGKILL", process.pid)));
-    }
-    // Where it is a child of this process it is reaped here; where it is not, its parent does that.
-    let _ = pidfd.wait();
-    Ok(())
 }

@@ -1,17 +1,22 @@
 //! Makes a container from its bundle: everything but the start of its process.
 
+use super::account::set_home;
 use super::config::Config;
+use super::container::write_pid;
 use super::hooks::hand_over;
-use super::lower::{Lowered, Setting, Stdio, lower};
-use super::record::{Home, Identity, Record};
+use super::limits::Placement;
+use super::lower::{Lowered, Setting, lower};
+use super::record::{Home, Identity, Record, VERSION};
+use super::validate::report;
 use super::{Container, Runtime, fifo};
-use crate::cgroup::{Cgroup, Limits, Policy};
+use crate::cgroup::{Cgroup, CgroupRecord, Intended};
 use crate::error::{Context, During};
-use crate::isolate::{HookPoint, Landlock, check_terminal, connect_console_socket};
+use crate::isolate::{HookPoint, IntelRdt, Landlock, check_terminal, connect_console_socket, remove_rdt_groups};
 use crate::launch::{Exit, Launcher, Process, Request, receive_descriptor, start};
 use crate::sandbox::Stream;
 use crate::value::Timestamp;
 use crate::{Error, Result};
+use oci_spec::runtime::ContainerState;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -131,21 +136,18 @@ impl<'a> Create<'a> {
         self.make(true).context(|| format!("run container {id}"))
     }
 
-    fn make(self, at_once: bool) -> Result<Running> {
-        let home = self.runtime.home(&self.id)?;
+    /// What the start would do, one line an operation: the plan as text. Nothing is made, and without a control group
+    /// nothing of it is listed.
+    ///
+    /// # Errors
+    /// As [`create`](Create::create), for what is found before anything is started.
+    pub fn listing(self) -> Result<String> {
         let bundle = fs::canonicalize(&self.bundle).during(|| format!("find bundle {}", self.bundle.display()))?;
         let config = Config::of_bundle(&bundle)?;
         let rootfs = find_rootfs(&bundle, &config)?;
-        home.make()?;
-        let mut undo = Undo { home: Some(home.clone()), group: None };
-        let lock = home.lock()?;
-        let (group, _) = Cgroup::create(&format!("coracle/{}", self.id), &Limits::new(), Policy::BestEffort)?;
-        undo.group = Some(group.clone());
-        home.write("config.json", &config.bytes)?;
-        let mut record = self.record(&bundle, &rootfs, &config, &group);
-        // Should this process be killed now, deleting the container finds the control group.
-        home.write_record(&record)?;
-        let (stdio, master) = stdio(&config, self.streams, self.console_socket.as_deref(), at_once)?;
+        let group = Cgroup::absent(&self.id);
+        let record = self.record(&bundle, &rootfs, &config, &group);
+        let (stdio, _master) = stdio(&config, self.streams, self.console_socket.as_deref(), true)?;
         let lowered = lower(Setting {
             config: &config,
             bundle: &bundle,
@@ -156,8 +158,61 @@ impl<'a> Create<'a> {
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             landlock: self.landlock.as_ref(),
-            fifos: if at_once { None } else { Some(fifo::make(&home)?) },
+            resctrl: Vec::new(),
+            fifos: None,
         })?;
+        Ok(lowered.plan.verified()?.to_string())
+    }
+
+    fn make(self, at_once: bool) -> Result<Running> {
+        let home = self.runtime.home(&self.id)?;
+        let bundle = fs::canonicalize(&self.bundle).during(|| format!("find bundle {}", self.bundle.display()))?;
+        let mut config = Config::of_bundle(&bundle)?;
+        let wrong = |config: &Config, error| report(&config.spec, &bundle, error);
+        let placement = Placement::of(&config.spec, &self.id, self.runtime.rootless);
+        let Placement { path, resources, policy } = placement.map_err(|error| wrong(&config, error))?;
+        let rootfs = find_rootfs(&bundle, &config)?;
+        if let Some(process) = config.spec.process_mut() {
+            set_home(process, &rootfs);
+        }
+        home.make()?;
+        let lock = home.lock()?;
+        let mut undo = Undo { home: Some(home.clone()), group: None, resctrl: Vec::new() };
+        home.write("config.json", &config.bytes)?;
+        // Should this process be killed now, deleting the container finds the control group.
+        let intended = Intended::at(&path);
+        let mut record = self.record(&bundle, &rootfs, &config, intended.record());
+        home.write_record(&record)?;
+        let (group, _) = intended.make(&resources, policy)?;
+        undo.group = Some(group.clone());
+        record.cgroup = Some(group.record());
+        let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
+        let console_socket = self.console_socket.as_deref();
+        let streams = Streams { streams: self.streams, console_socket, detached: !at_once };
+        let (stdio, master) = stdio(terminal, streams)?;
+        let resctrl = match config.spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
+            Some(rdt) => {
+                let groups = IntelRdt::prepare(rdt, &self.id).map_err(|error| wrong(&config, error))?;
+                undo.resctrl = groups.made().to_vec();
+                record.resctrl = groups.made().to_vec();
+                groups.tasks()?
+            }
+            None => Vec::new(),
+        };
+        let lowered = lower(Setting {
+            config: &config,
+            bundle: &bundle,
+            group: &group,
+            hook_state: record.hook_state(),
+            stdio,
+            preserved: self.preserved,
+            no_pivot: self.no_pivot,
+            no_new_keyring: self.no_new_keyring,
+            landlock: self.landlock.as_ref(),
+            resctrl,
+            fifos: if at_once { None } else { Some(fifo::make(&home)?) },
+        });
+        let lowered = lowered.map_err(|error| wrong(&config, error))?;
         config.warnings.iter().chain(&lowered.warnings).for_each(|warning| home.warn(warning));
         let launched = launch(lowered, &mut record, &config, &home, &group, self.pid_file.as_deref());
         let process = launched.and_then(|process| {
@@ -180,10 +235,10 @@ impl<'a> Create<'a> {
         Ok(Running { container: Container::of(home), process, terminal })
     }
 
-    fn record(&self, bundle: &Path, rootfs: &Path, config: &Config, group: &Cgroup) -> Record {
+    fn record(&self, bundle: &Path, rootfs: &Path, config: &Config, group: CgroupRecord) -> Record {
         let annotations = config.spec.annotations().iter().flatten();
         Record {
-            version: 1,
+            version: VERSION,
             id: self.id.clone(),
             bundle: bundle.to_owned(),
             rootfs: rootfs.to_owned(),
@@ -191,8 +246,12 @@ impl<'a> Create<'a> {
             owner: nix::unistd::getuid().as_raw(),
             annotations: annotations.map(|(name, value)| (name.clone(), value.clone())).collect(),
             process: None,
-            cgroup: Some(group.record()),
+            cgroup: Some(group),
+            no_new_keyring: self.no_new_keyring,
+            landlock: self.landlock.clone(),
+            resctrl: Vec::new(),
             namespaces: 0,
+            shares_processes: !config.has_own_processes(),
             parked: (0, Vec::new()),
         }
     }
@@ -212,6 +271,11 @@ impl Running {
     /// The master of its terminal, where it has one and no console socket took it.
     pub fn terminal(&self) -> Option<BorrowedFd<'_>> {
         self.terminal.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The process and the master of its terminal.
+    pub(super) fn parts(&mut self) -> (&mut Process, Option<BorrowedFd<'_>>) {
+        (&mut self.process, self.terminal.as_ref().map(AsFd::as_fd))
     }
 
     /// Waits for the end of its first process.
@@ -255,20 +319,9 @@ fn launch(
         id_map: lowered.id_map,
         gate: told.gate(&config.spec),
         after_exec_of_stage: Some(Box::new(ready)),
-        listener: hand_over(&told, &config.spec),
+        listener: hand_over(&told, &config.spec, ContainerState::Creating),
     };
     start(&Launcher::shared()?, request)
-}
-
-/// In one step: who waits for the file must not find half a number.
-fn write_pid(path: &Path, pid: i32) -> Result<()> {
-    let name = path.file_name().ok_or_else(|| Error::invalid(format!("pid file {} has no name", path.display())))?;
-    let mut aside = std::ffi::OsString::from(".");
-    aside.push(name);
-    let aside = path.with_file_name(aside);
-    fs::write(&aside, pid.to_string())
-        .and_then(|()| fs::rename(&aside, path))
-        .during(|| format!("write pid file {}", path.display()))
 }
 
 fn find_rootfs(bundle: &Path, config: &Config) -> Result<PathBuf> {
@@ -281,17 +334,26 @@ fn find_rootfs(bundle: &Path, config: &Config) -> Result<PathBuf> {
     Ok(found)
 }
 
+/// What the caller decides about the standard streams of a process.
+pub(super) struct Streams<'a> {
+    pub(super) streams: [Stream; 3],
+    pub(super) console_socket: Option<&'a Path>,
+    pub(super) detached: bool,
+}
+
+/// What the standard streams of a process are.
+pub(super) enum Stdio {
+    /// These.
+    Streams([OwnedFd; 3]),
+    /// A terminal, whose master is sent over this socket.
+    Terminal(OwnedFd),
+}
+
 /// What the process gets, and the end of a socket from which the master of its terminal is to be taken.
-fn stdio(
-    config: &Config,
-    streams: [Stream; 3],
-    socket: Option<&Path>,
-    at_once: bool,
-) -> Result<(Stdio, Option<OwnedFd>)> {
-    let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
-    check_terminal(terminal, socket.is_some(), !at_once)?;
-    match (terminal, socket) {
-        (false, _) => Ok((Stdio::Streams(own_streams(streams)?), None)),
+pub(super) fn stdio(terminal: bool, wanted: Streams<'_>) -> Result<(Stdio, Option<OwnedFd>)> {
+    check_terminal(terminal, wanted.console_socket.is_some(), wanted.detached)?;
+    match (terminal, wanted.console_socket) {
+        (false, _) => Ok((Stdio::Streams(own_streams(wanted.streams)?), None)),
         (true, Some(path)) => Ok((Stdio::Terminal(connect_console_socket(path)?), None)),
         (true, None) => {
             let (ours, theirs) = UnixStream::pair().during(|| "create a socket for the terminal")?;
@@ -329,12 +391,14 @@ fn own_streams(streams: [Stream; 3]) -> Result<[OwnedFd; 3]> {
 struct Undo {
     home: Option<Home>,
     group: Option<Cgroup>,
+    resctrl: Vec<PathBuf>,
 }
 
 impl Undo {
     fn keep(mut self) {
         self.home = None;
         self.group = None;
+        self.resctrl.clear();
     }
 }
 
@@ -345,6 +409,7 @@ impl Drop for Undo {
             let _ = group.kill();
             let _ = group.remove();
         }
+        remove_rdt_groups(&self.resctrl);
         if let Some(home) = self.home.take() {
             let _ = home.remove();
         }

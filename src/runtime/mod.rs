@@ -16,17 +16,30 @@
 //! # Ok::<(), coracle::Error>(())
 //! ```
 
+mod account;
 mod config;
 mod container;
+mod control;
 mod create;
+mod delete;
+mod exec;
+mod features;
 mod fifo;
 mod hooks;
+mod limits;
 mod lower;
 mod record;
+mod relay;
+pub mod spec;
 mod state;
+mod validate;
 
+pub use crate::value::{parse_duration, parse_signal};
 pub use container::Container;
 pub use create::{Create, Running};
+pub use exec::{Exec, Executed};
+pub use features::features;
+pub use relay::Relay;
 pub use state::{State, Status};
 
 #[cfg(fuzzing)]
@@ -46,6 +59,7 @@ use std::sync::Arc;
 pub struct Runtime {
     root: PathBuf,
     systemd_cgroup: bool,
+    rootless: Option<bool>,
     warner: Warner,
 }
 
@@ -61,7 +75,7 @@ impl Runtime {
         let mut builder = std::fs::DirBuilder::new();
         // As runc: a process in a user namespace must get through to what belongs to its container.
         builder.recursive(true).mode(0o711).create(&root).during(|| format!("make {}", root.display()))?;
-        Ok(Runtime { root, systemd_cgroup: false, warner: Warner::default() })
+        Ok(Runtime { root, systemd_cgroup: false, rootless: None, warner: Warner::default() })
     }
 
     /// Whether control groups are made by systemd, as transient scopes; `linux.cgroupsPath` then is
@@ -70,6 +84,21 @@ impl Runtime {
     pub fn systemd_cgroup(mut self, on: bool) -> Runtime {
         self.systemd_cgroup = on;
         self
+    }
+
+    /// Whether a container that asks for no limit may go without control groups where none can be had; so by default for
+    /// all but root of the machine.
+    #[must_use]
+    pub fn rootless(mut self, on: bool) -> Runtime {
+        self.rootless = Some(on);
+        self
+    }
+
+    /// Where states are kept unless another directory is said: `/run/coracle-runtime`, for an ordinary user in
+    /// `$XDG_RUNTIME_DIR`.
+    pub fn default_root() -> PathBuf {
+        let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !nix::unistd::geteuid().is_root());
+        PathBuf::from(own.filter(|own| !own.is_empty()).unwrap_or_else(|| "/run".into())).join("coracle-runtime")
     }
 
     /// Calls `warn` with what goes wrong and does not stop anything: a `poststop` hook that fails, for example

@@ -1,8 +1,10 @@
 //! The state directory of one container: its record, its configuration, the fifos of its start.
 
+use super::account::user_name;
 use super::state::{OCI_VERSION, State, Status};
 use crate::cgroup::CgroupRecord;
 use crate::error::During;
+use crate::isolate::Landlock;
 use crate::plan::Plan;
 use crate::value::Timestamp;
 use crate::{Error, ErrorKind, Result};
@@ -12,9 +14,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The version of the format of records.
+pub(super) const VERSION: u32 = 1;
+
+/// What every version of a record has.
+#[derive(Deserialize)]
+struct Format {
+    version: u32,
+}
 
 /// What is known of a container between the processes that look after it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,8 +42,20 @@ pub(super) struct Record {
     /// Its first process, once there is one.
     pub(super) process: Option<Identity>,
     pub(super) cgroup: Option<CgroupRecord>,
+    /// Whether its processes keep the session keyring of whoever starts them.
+    #[serde(default)]
+    pub(super) no_new_keyring: bool,
+    /// What its processes may use of files and ports.
+    #[serde(default)]
+    pub(super) landlock: Option<Landlock>,
+    /// The groups of the resctrl file system that were made for it.
+    #[serde(default)]
+    pub(super) resctrl: Vec<PathBuf>,
     /// The CLONE_NEW flags of the namespaces that are not its creator's.
     pub(super) namespaces: i32,
+    /// Whether its PID namespace is not its own: its processes do not end with the first one.
+    #[serde(default)]
+    pub(super) shares_processes: bool,
     /// The operations behind the wait for the start, for the sentence of a fault: the number of the first, and each.
     pub(super) parked: (u32, Vec<Remedy>),
 }
@@ -166,19 +189,35 @@ impl Home {
     }
 
     /// Waits for whoever else changes the container.
+    ///
+    /// # Errors
+    /// `NotFound`: it is gone by then, even where there is another of its id.
     pub(super) fn lock(&self) -> Result<Lock> {
-        let file = File::open(&self.directory).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => self.missing(),
-            _ => Error::new(ErrorKind::Os, format!("open {}", self.directory.display())).source_error(error),
-        })?;
-        let mut file = file;
-        loop {
+        let mut file = self.open_directory()?;
+        let lock = loop {
             match Flock::lock(file, FlockArg::LockExclusive) {
-                Ok(lock) => return Ok(Lock { _file: lock }),
+                Ok(lock) => break lock,
                 Err((back, nix::errno::Errno::EINTR)) => file = back,
                 Err((_, errno)) => return Err(Error::os(format!("lock container {}", self.id), errno as i32)),
             }
-        }
+        };
+        let same = fs::metadata(&self.directory).is_ok_and(|now| {
+            lock.metadata().is_ok_and(|locked| (locked.dev(), locked.ino()) == (now.dev(), now.ino()))
+        });
+        if same { Ok(Lock { _file: lock }) } else { Err(self.missing()) }
+    }
+
+    /// Whether somebody changes the container now.
+    pub(super) fn is_locked(&self) -> bool {
+        let locked = self.open_directory().map(|file| Flock::lock(file, FlockArg::LockSharedNonblock));
+        matches!(locked, Ok(Err((_, nix::errno::Errno::EWOULDBLOCK))))
+    }
+
+    fn open_directory(&self) -> Result<File> {
+        File::open(&self.directory).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => self.missing(),
+            _ => Error::new(ErrorKind::Os, format!("open {}", self.directory.display())).source_error(error),
+        })
     }
 
     /// The error of a container that there is none of.
@@ -215,11 +254,18 @@ impl Home {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(self.missing()),
             Err(error) => return Err(error).during(|| format!("read the state of container {}", self.id)),
         };
-        let record = serde_json::from_slice(&bytes).map_err(|error| {
+        let damaged = |error| {
             Error::new(ErrorKind::Corrupt, format!("the state of container {} is not readable", self.id))
                 .source_error(error)
-        })?;
-        Ok(Some(record))
+                .hint("delete --force removes it")
+        };
+        let Format { version } = serde_json::from_slice(&bytes).map_err(damaged)?;
+        if version != VERSION {
+            let message = format!("the state of container {} has version {version}, not {VERSION}", self.id);
+            return Err(Error::new(ErrorKind::Unsupported, message)
+                .hint("another version of this runtime made it; delete --force removes it"));
+        }
+        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
     }
 
     /// Removes everything: afterwards the id is free.
@@ -236,7 +282,6 @@ impl Home {
 impl Record {
     /// What the world is told.
     pub(super) fn state(&self, status: Status) -> State {
-        let owner = nix::unistd::Uid::from_raw(self.owner);
         State {
             oci_version: OCI_VERSION.to_owned(),
             id: self.id.clone(),
@@ -249,7 +294,10 @@ impl Record {
             rootfs: self.rootfs.clone(),
             created: self.created,
             annotations: self.annotations.clone(),
-            owner: if owner.is_root() { "root".to_owned() } else { self.owner.to_string() },
+            owner: match self.owner {
+                0 => "root".to_owned(),
+                user => user_name(user).unwrap_or_else(|| user.to_string()),
+            },
         }
     }
 }

@@ -252,7 +252,7 @@ fn process_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Re
         OpCode::ResetAffinity => process::reset_affinity(),
         OpCode::DieWithParent => process::die_with_parent(program, a != 0),
         OpCode::AskForIdMaps => parent::ask_for_id_maps(program),
-        OpCode::GoOnInChild => parent::go_on_in_child(program),
+        OpCode::GoOnInChild => parent::go_on_in_child(program, a != 0),
         OpCode::GoOnInside => parent::go_on_inside(program),
         OpCode::BecomeRoot => credentials::become_root(),
         OpCode::LoopbackUp => loopback_up(),

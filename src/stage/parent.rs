@@ -114,6 +114,8 @@ pub(crate) fn hand_over_listener(program: &Program, listener: i32) -> Result<(),
 /// Lets go of the parent and waits for whoever writes a byte into the fifo `start`. This process holds both ends of it, so
 /// that it waits although nobody else has opened it.
 pub(crate) fn await_start(program: &mut Program, start: u32, outcome: u32) -> Result<(), Errno> {
+    // It may wait for long where others of its user see it, and the filter may be still to come.
+    process::set_dumpable(false)?;
     program.recorder().state.store(State::PARKED, Ordering::Release);
     close(program.header().status as i32);
     let (start, mut word) = (program.slot(start), 0u8);
@@ -171,12 +173,21 @@ pub(crate) fn hung_up(socket: i32) -> bool {
     ready.is_ok() && ((polled[1] >> 16) as i16) & POLLHUP != 0
 }
 
-/// Goes on in a child, which becomes a child of the parent too; this process ends.
-pub(crate) fn go_on_in_child(program: &Program) -> Result<(), Errno> {
+/// Goes on in a child, which becomes a child of the parent too; this process ends. `filtered`: a filter may be in force.
+pub(crate) fn go_on_in_child(program: &Program, filtered: bool) -> Result<(), Errno> {
     let mut pidfd = -1i32;
-    if clone_sibling(program, CLONE_PIDFD, &raw mut pidfd as u64)? == 0 {
+    let child = if filtered {
+        hide_from_those_within()?;
+        // By the older call: filters that refuse the flags of new namespaces cannot look into clone3's argument. It has
+        // one place for both the descriptor and the number.
+        process::fork(CLONE_PARENT | CLONE_PIDFD, &raw mut pidfd)?
+    } else {
+        clone_sibling(program, &raw mut pidfd as u64)?
+    };
+    if child == 0 {
         return Ok(());
     }
+    program.recorder().pid.store(child as u32, Ordering::Release);
     let sent = send(program.header().status as i32, Message::CHILD, Some(pidfd));
     close(pidfd);
     process::exit(if sent.is_ok() { 0 } else { 1 })
@@ -184,33 +195,34 @@ pub(crate) fn go_on_in_child(program: &Program) -> Result<(), Errno> {
 
 /// As [`go_on_in_child`], for a keeper that has forked this process: it finds the child's number in the recorder.
 pub(crate) fn go_on_inside(program: &Program) -> Result<(), Errno> {
-    match clone_sibling(program, 0, 0)? {
+    hide_from_those_within()?;
+    match process::fork(CLONE_PARENT | CLONE_PARENT_SETTID, program.recorder().pid.as_ptr().cast())? {
         0 => Ok(()),
-        _ => process::exit(0),
+        child => {
+            // A keeper, whose child it becomes, learns from here which process goes on.
+            program.recorder().pid.store(child as u32, Ordering::Release);
+            process::exit(0)
+        }
     }
 }
 
+/// What goes on in a container that runs must find no moment in which a process there may open its memory or descriptors:
+/// the filter may still be to come. The exec makes it dumpable again.
+fn hide_from_those_within() -> Result<(), Errno> {
+    process::set_dumpable(false)
+}
+
 /// Forks a child of this process's parent; 0 in the child.
-fn clone_sibling(program: &Program, flags: u64, pidfd: u64) -> Result<usize, Errno> {
+fn clone_sibling(program: &Program, pidfd: u64) -> Result<usize, Errno> {
     let arguments = CloneArguments {
-        flags: flags | CLONE_PARENT | CLONE_PARENT_SETTID,
+        flags: CLONE_PIDFD | CLONE_PARENT | CLONE_PARENT_SETTID,
         pidfd,
         // The kernel writes it before either side runs: this process may be killed before it can tell.
         parent_tid: program.recorder().pid.as_ptr() as u64,
         ..CloneArguments::default()
     };
     // SAFETY: a fork: no memory is shared, the stack is copied.
-    let child = match unsafe { call!(CLONE3, &raw const arguments, size_of::<CloneArguments>()) } {
-        // A filter that is loaded already and cannot look into the argument. The older call has one place for both
-        // the descriptor and the number.
-        Err(ENOSYS) => process::fork(flags | CLONE_PARENT, pidfd as *mut i32)?,
-        cloned => cloned?,
-    };
-    if child != 0 {
-        // A keeper, whose child it becomes, learns from here which process goes on.
-        program.recorder().pid.store(child as u32, Ordering::Release);
-    }
-    Ok(child)
+    unsafe { call!(CLONE3, &raw const arguments, size_of::<CloneArguments>()) }
 }
 
 /// Reads one message without waiting, as the parent of a start does; `Ok(None)` where the other end is closed.

@@ -6,13 +6,17 @@ mod entry;
 mod masks;
 mod options;
 mod propagation;
+#[cfg(test)]
+mod tests;
 
+use super::hooks::HookPoint;
 use super::root::lower_pivot;
 use crate::plan::op::OpCode;
 use crate::plan::{Builder, Phase, Slot};
 use crate::{Error, Result};
 use entry::Entry;
 use oci_spec::runtime::Spec;
+pub(crate) use options::mount_option_names;
 use propagation::Cut;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -53,7 +57,7 @@ pub(crate) fn lower_filesystem(
     cut.lower(plan, host);
     plan.phase(Phase::Mount);
     let kit = masks::lower_kit(plan, spec, host);
-    let root_mount = lower_root(plan, &surroundings.bundle.join(root.path()), host)?;
+    let root_mount = lower_root(plan, &surroundings.bundle.join(root.path()), host, has_hooks_before_pivot(spec))?;
     let mut lowering = Lowering { surroundings, root: root_mount, cut, proc: None, sys: None, sealed: Vec::new() };
     for entry in &entries {
         lowering.lower(plan, entry)?;
@@ -89,8 +93,13 @@ fn open_host_root(plan: &mut Builder) -> Slot {
     host
 }
 
-/// Binds the root directory and lays it over the host's root.
-fn lower_root(plan: &mut Builder, path: &Path, host: Slot) -> Result<Slot> {
+/// Whether programs of the host run when all is mounted: they look for the mounts at the path of the root.
+fn has_hooks_before_pivot(spec: &Spec) -> bool {
+    HookPoint::CreateContainer.is_used(spec)
+}
+
+/// Binds the root directory and lays it over the host's root, or over itself.
+fn lower_root(plan: &mut Builder, path: &Path, host: Slot, over_itself: bool) -> Result<Slot> {
     let text = plan.text(checked(path, "root.path")?);
     let mount = plan.slot();
     let shown = path.display();
@@ -100,7 +109,13 @@ fn lower_root(plan: &mut Builder, path: &Path, host: Slot) -> Result<Slot> {
         format!("root.path: bind the root directory {shown}"),
     )
     .hint(libc::ENOENT, "the bundle has no such directory");
-    plan.push(OpCode::Attach, &[mount.into(), host.into()], "attach the root file system")
+    let mut place = host;
+    if over_itself {
+        place = plan.slot();
+        let flags = (libc::O_PATH | libc::O_DIRECTORY) as u32;
+        plan.push(OpCode::OpenHost, &[text, flags, place.into()], "root.path: open the root directory");
+    }
+    plan.push(OpCode::Attach, &[mount.into(), place.into()], "attach the root file system")
         .hint(libc::ENOTDIR, "root.path is no directory");
     Ok(mount)
 }

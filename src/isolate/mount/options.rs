@@ -76,6 +76,26 @@ const SUPERBLOCK: [&str; 8] = ["sync", "async", "dirsync", "lazytime", "nolazyti
 /// Options that ask for nothing: what is so anyway, or what only mount(8) and the kernel's log know.
 const NOTHING: [&str; 7] = ["", "defaults", "norelatime", "rnorelatime", "noiversion", "silent", "loud"];
 
+/// Options that only the runtime itself knows.
+const SWITCHES: [&str; 9] =
+    ["bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap", "copy-symlink", "src-nofollow", "dest-nofollow"];
+
+/// The kinds of propagation; each also for all mounts below, with an `r` in front.
+const PROPAGATIONS: [&str; 4] = ["private", "slave", "shared", "unbindable"];
+
+/// Every option that is not the file system's own, sorted: for the list of features.
+pub(crate) fn mount_option_names() -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (name, ..) in ATTRIBUTES {
+        names.extend([name.to_owned(), format!("r{name}")]);
+    }
+    names.extend(PROPAGATIONS.iter().flat_map(|name| [(*name).to_owned(), format!("r{name}")]));
+    let others = SUPERBLOCK.iter().chain(&NOTHING).chain(&SWITCHES).filter(|name| !name.is_empty());
+    names.extend(others.map(|name| (*name).to_owned()));
+    names.sort_unstable();
+    names
+}
+
 /// The longest key and value (fsconfig(2): 256 bytes with the NUL).
 const TEXT_BUDGET: usize = 255;
 
@@ -185,6 +205,13 @@ mod tests {
 
     fn parse(text: &str) -> MountOptions {
         MountOptions::parse(&text.split(',').collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn what_is_listed_is_known() {
+        for name in mount_option_names() {
+            assert!(MountOptions::parse(&[&name]).unwrap().data.is_empty(), "{name}");
+        }
     }
 
     #[test]

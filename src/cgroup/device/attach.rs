@@ -1,0 +1,31 @@
+//! The program on a version 2 group.
+
+use super::super::directory::Directory;
+use super::{DeviceRule, program};
+use crate::kernel::DeviceProgram;
+use std::io;
+use std::os::fd::AsFd;
+
+/// What tells ours from those of others (systemd attaches its own to its units): all must allow an access.
+const NAME: &std::ffi::CStr = c"coracle_devices";
+
+/// Puts the list in force, in place of the one that was put in force before.
+pub(in super::super) fn attach(directory: &Directory, rules: &[DeviceRule]) -> io::Result<()> {
+    let program = DeviceProgram::load(NAME, &program::compile(rules))?;
+    let mut before = ours(directory)?.into_iter();
+    match before.next() {
+        Some(old) => program.replace(directory.as_fd(), &old)?,
+        None => program.attach(directory.as_fd())?,
+    }
+    before.try_for_each(|old| old.detach(directory.as_fd()))
+}
+
+/// Lets everything through again.
+pub(in super::super) fn detach(directory: &Directory) -> io::Result<()> {
+    ours(directory)?.into_iter().try_for_each(|old| old.detach(directory.as_fd()))
+}
+
+fn ours(directory: &Directory) -> io::Result<Vec<DeviceProgram>> {
+    let attached = DeviceProgram::attached(directory.as_fd())?;
+    Ok(attached.into_iter().filter(|program| program.is_named(NAME)).collect())
+}
