@@ -144,13 +144,17 @@ struct Order<'a> {
     tasks: &'a [OwnedFd],
 }
 
-/// The `coracle-bench-floor` group of every hierarchy that the limits need, made.
-fn groups(devices: bool) -> Vec<PathBuf> {
-    let hierarchies = ["devices", "memory", "pids", "cpu", "cpuacct", "freezer"];
-    let groups: Vec<PathBuf> = hierarchies[usize::from(!devices)..]
-        .iter()
-        .map(|name| Path::new("/sys/fs/cgroup").join(name).join("coracle-bench-floor"))
-        .collect();
+/// The hierarchies that the limits need, and behind them those that the mounted control groups show besides.
+const HIERARCHIES: [&str; 9] = ["memory", "pids", "cpu", "cpuacct", "freezer", "devices", "cpuset", "blkio", "systemd"];
+
+/// How many of them a start without mounted control groups needs.
+const LIMITED: usize = 5;
+
+/// The `coracle-bench-floor` groups, made.
+fn groups(all: bool) -> Vec<PathBuf> {
+    let hierarchies = &HIERARCHIES[..if all { HIERARCHIES.len() } else { LIMITED }];
+    let groups: Vec<PathBuf> =
+        hierarchies.iter().map(|name| Path::new("/sys/fs/cgroup").join(name).join("coracle-bench-floor")).collect();
     for group in &groups {
         std::fs::create_dir(group).unwrap();
     }
@@ -179,6 +183,13 @@ fn limit(group: &Path) -> OwnedFd {
         Some("memory") => &[("memory.limit_in_bytes", "268435456"), ("memory.memsw.limit_in_bytes", "536870912")],
         Some("pids") => &[("pids.max", "64")],
         Some("devices") => DEVICE_RULES,
+        // A new group has none, and takes no process so.
+        Some("cpuset") => {
+            for file in ["cpuset.cpus", "cpuset.mems"] {
+                std::fs::write(group.join(file), std::fs::read(group.parent().unwrap().join(file)).unwrap()).unwrap();
+            }
+            &[]
+        }
         Some("cpu") => &[("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "50000")],
         _ => &[],
     };
@@ -301,19 +312,31 @@ unsafe fn mount_all(root: i32, files: &[(CString, CString)]) {
     }
 }
 
+/// The groups of [`HIERARCHIES`] by name, as a child without an allocator can use them.
+const GROUPS: [(&CStr, &CStr); 9] = [
+    (c"memory", c"/sys/fs/cgroup/memory/coracle-bench-floor"),
+    (c"pids", c"/sys/fs/cgroup/pids/coracle-bench-floor"),
+    (c"cpu", c"/sys/fs/cgroup/cpu/coracle-bench-floor"),
+    (c"cpuacct", c"/sys/fs/cgroup/cpuacct/coracle-bench-floor"),
+    (c"freezer", c"/sys/fs/cgroup/freezer/coracle-bench-floor"),
+    (c"devices", c"/sys/fs/cgroup/devices/coracle-bench-floor"),
+    (c"cpuset", c"/sys/fs/cgroup/cpuset/coracle-bench-floor"),
+    (c"blkio", c"/sys/fs/cgroup/blkio/coracle-bench-floor"),
+    (c"systemd", c"/sys/fs/cgroup/systemd/coracle-bench-floor"),
+];
+
 unsafe fn mount_for_engines(root: i32, files: &[(CString, CString)]) {
     let attributes_of_all = libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
     // SAFETY: every text is NUL-terminated.
     unsafe {
         let groups = mount(c"tmpfs", &[(c"mode", c"755")], attributes_of_all);
-        for name in [c"cpu", c"cpuacct", c"cpuset", c"memory", c"devices", c"freezer", c"blkio", c"pids", c"systemd"] {
+        for (name, group) in GROUPS {
             check(25, libc::syscall(libc::SYS_mkdirat, groups, name.as_ptr(), 0o755));
-            let option = if name == c"systemd" { (c"name", name) } else { (name, EMPTY) };
-            let one = mount(c"cgroup", &[option], attributes_of_all | libc::MOUNT_ATTR_RDONLY);
+            let one = open_tree(libc::AT_FDCWD, group, 0);
             attach(one, groups, name);
             libc::syscall(libc::SYS_close, one);
         }
-        attributes(groups, AT_EMPTY_PATH, libc::MOUNT_ATTR_RDONLY, 0);
+        attributes(groups, AT_EMPTY_PATH | libc::AT_RECURSIVE, attributes_of_all | libc::MOUNT_ATTR_RDONLY, 0);
         attach(groups, root, c"sys/fs/cgroup");
         for (source, target) in files {
             let one = open_tree(libc::AT_FDCWD, source, libc::AT_RECURSIVE);
@@ -381,9 +404,7 @@ unsafe fn mount(kind: &CStr, options: &[(&CStr, &CStr)], attributes: u64) -> i32
     unsafe {
         let context = check(50, libc::syscall(libc::SYS_fsopen, kind.as_ptr(), 1));
         for (key, value) in options {
-            // FSCONFIG_SET_STRING, and FSCONFIG_SET_FLAG for what has no value.
-            let (command, value) = if value.is_empty() { (0, std::ptr::null()) } else { (1, value.as_ptr()) };
-            check(51, libc::syscall(libc::SYS_fsconfig, context, command, key.as_ptr(), value, 0));
+            check(51, libc::syscall(libc::SYS_fsconfig, context, 1, key.as_ptr(), value.as_ptr(), 0));
         }
         check(52, libc::syscall(libc::SYS_fsconfig, context, 6, 0, 0, 0));
         let mount = check(53, libc::syscall(libc::SYS_fsmount, context, 1, attributes));

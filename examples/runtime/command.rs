@@ -114,8 +114,26 @@ pub(crate) const VERBS: &[Verb] = &[
         choices: &[FORMAT, HELP],
         positions: (1, MANY),
     },
+    Verb {
+        name: "exec",
+        usage: "[options] ID COMMAND [arguments], or -p FILE ID",
+        about: "execute another process in a container that runs",
+        choices: EXEC,
+        positions: (1, MANY),
+    },
     only_id("pause", "suspend all processes of a container"),
     only_id("resume", "let all processes of a container go on"),
+    Verb {
+        name: "events",
+        usage: "[options] ID",
+        about: "print what a container uses, and when it runs out of memory",
+        choices: &[
+            value(&["interval"], "DURATION", "between statistics (default: 5s)"),
+            flag(&["stats"], "print statistics once"),
+            HELP,
+        ],
+        positions: (1, 1),
+    },
     Verb { name: "update", usage: "[options] ID", about: "change limits", choices: UPDATE, positions: (1, 1) },
     Verb {
         name: "spec",
@@ -125,6 +143,28 @@ pub(crate) const VERBS: &[Verb] = &[
         positions: (0, 0),
     },
     Verb { name: "features", usage: "", about: "print what this runtime can do", choices: &[HELP], positions: (0, 0) },
+];
+
+/// What `exec` decides.
+const EXEC: &[Choice] = &[
+    CONSOLE,
+    value(&["cwd"], "DIRECTORY", "the working directory in the container"),
+    value(&["env", "e"], "NAME=VALUE", "add a variable"),
+    flag(&["tty", "t"], "give it a terminal"),
+    value(&["user", "u"], "UID[:GID]", "its user"),
+    value(&["additional-gids", "g"], "GID", "add a group"),
+    value(&["process", "p"], "FILE", "the process as JSON"),
+    DETACH,
+    PID_FILE,
+    value(&["process-label"], "LABEL", "its SELinux label"),
+    value(&["apparmor"], "PROFILE", "its AppArmor profile"),
+    flag(&["no-new-privs"], "it can gain no privileges"),
+    value(&["cap", "c"], "NAME", "add a capability"),
+    PRESERVE,
+    value(&["cgroup"], "PATH", "the control group below the container's to run in"),
+    flag(&["ignore-paused"], "also in a paused container"),
+    SUBREAPER,
+    HELP,
 ];
 
 /// What `update` changes.

@@ -8,6 +8,7 @@
 
 mod arguments;
 mod command;
+mod exec;
 mod log;
 mod reports;
 mod update;

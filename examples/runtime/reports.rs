@@ -3,7 +3,7 @@
 use crate::Session;
 use crate::arguments::Arguments;
 use crate::verbs::container;
-use coracle::runtime::{self, State, spec};
+use coracle::runtime::{self, Event, State, parse_duration, spec};
 use coracle::{Error, Result};
 use serde::Serialize;
 use std::io::Write;
@@ -78,6 +78,22 @@ pub(crate) fn processes(session: &Session, arguments: &Arguments) -> Result<()> 
         pid.is_some_and(|pid| processes.contains(&pid))
     };
     print(&std::iter::once(head).chain(lines.filter(listed)).collect::<Vec<_>>().join("\n"))
+}
+
+/// Prints events, one JSON object a line, until the container ends.
+pub(crate) fn events(session: &Session, arguments: &Arguments) -> Result<()> {
+    let container = container(session, arguments)?;
+    if arguments.on("stats") {
+        return print(&json(&Event::stats(container.id(), container.stats()?))?);
+    }
+    let interval = parse_duration(arguments.text("interval").unwrap_or("5s"))?;
+    for event in container.events(interval)? {
+        match event {
+            Ok(event) => print(&json(&event)?)?,
+            Err(error) => session.log.error(&error.to_string()),
+        }
+    }
+    Ok(())
 }
 
 /// Writes a configuration to begin with.

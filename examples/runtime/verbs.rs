@@ -1,8 +1,8 @@
 //! The verbs that change a container: each reads its options and calls the library.
 
 use crate::arguments::Arguments;
-use crate::{Session, reports, update};
-use coracle::runtime::{Container, Create, parse_signal};
+use crate::{Session, exec, reports, update};
+use coracle::runtime::{Container, Create, Relay, parse_signal};
 use coracle::{ErrorKind, Result};
 
 /// Runs one; the exit code.
@@ -10,6 +10,7 @@ pub(crate) fn run(verb: &str, session: &Session, arguments: &Arguments) -> Resul
     match verb {
         "create" => making(session, arguments)?.create().map(drop),
         "run" => return run_container(session, arguments),
+        "exec" => return exec::run(session, arguments),
         "start" => container(session, arguments)?.start(),
         "kill" => kill(session, arguments),
         "delete" => delete(session, arguments),
@@ -19,6 +20,7 @@ pub(crate) fn run(verb: &str, session: &Session, arguments: &Arguments) -> Resul
         "state" => reports::state(session, arguments),
         "list" => reports::list(session, arguments),
         "ps" => reports::processes(session, arguments),
+        "events" => reports::events(session, arguments),
         "spec" => reports::spec(arguments),
         _ => reports::features(),
     }
@@ -47,12 +49,14 @@ fn making<'a>(session: &'a Session, arguments: &Arguments) -> Result<Create<'a>>
 }
 
 fn run_container(session: &Session, arguments: &Arguments) -> Result<u8> {
-    let mut running = making(session, arguments)?.run()?;
+    let create = making(session, arguments)?;
     if arguments.on("detach") {
-        running.detach();
+        create.run()?.detach();
         return Ok(0);
     }
-    let exit = running.wait()?;
+    let relay = Relay::begin()?;
+    let mut running = create.run()?;
+    let exit = running.attend(relay)?;
     if !arguments.on("keep") {
         running.container().delete(true)?;
     }

@@ -277,7 +277,7 @@ fn lower_names(plan: &mut Builder, spec: &Spec) {
     }
 }
 
-fn ranges(list: &[LinuxIdMapping]) -> Vec<IdRange> {
+pub(super) fn ranges(list: &[LinuxIdMapping]) -> Vec<IdRange> {
     list.iter()
         .map(|range| IdRange { inside: range.container_id(), outside: range.host_id(), count: range.size() })
         .collect()

@@ -1,7 +1,7 @@
 //! The terminal of a process: a pseudo-terminal of the container's own devpts, whose master goes to whoever asked for it.
 
 use crate::error::During;
-use crate::plan::op::{OpCode, Tolerate};
+use crate::plan::op::{Landing, OpCode, Tolerate};
 use crate::plan::{Builder, Slot};
 use crate::{Error, ErrorKind, Result};
 use oci_spec::runtime::Process;
@@ -31,15 +31,20 @@ pub(crate) fn lower_terminal(plan: &mut Builder, root: Slot, process: &Process, 
     Ok(slave)
 }
 
-/// Binds the terminal over /dev/console of the container.
+/// Binds the terminal over /dev/console of the container. A link in its place is refused: what is made and mounted there
+/// must not land anywhere else (CVE-2025-52565).
 pub(crate) fn lower_console(plan: &mut Builder, root: Slot, slave: Slot) {
-    let (file, mount) = (plan.slot(), plan.slot());
-    let path = plan.text("dev/console");
-    let arguments = [root.into(), path, 0o620, file.into()];
-    plan.push(OpCode::MakeFile, &arguments, "make /dev/console")
-        .hint(libc::EROFS, "/dev of the container is read-only and has no file console");
-    plan.push(OpCode::CloneMount, &[slave.into(), 0, mount.into()], "bind the terminal");
-    plan.push(OpCode::Attach, &[mount.into(), file.into()], "bind the terminal on /dev/console");
+    let (mount, path) = (plan.slot(), plan.text("/dev/console"));
+    plan.push(OpCode::CloneMount, &[slave.into(), 0, mount.into()], "bind the terminal for /dev/console");
+    plan.push(
+        OpCode::AttachAt,
+        &[mount.into(), root.into(), path, Landing::NO_LINK],
+        "bind the terminal on /dev/console",
+    )
+    .hint(libc::EROFS, "/dev of the container is read-only and has no file console")
+    .hint(libc::ELOOP, "the container has a link in its place")
+    .hint(libc::ENOTDIR, "the container has a directory in its place");
+    plan.release(mount);
 }
 
 /// Makes the terminal the controlling one of the process, in a session of its own.

@@ -15,6 +15,7 @@ mod map_program;
 mod memory;
 mod process;
 mod spawn;
+mod user_namespace;
 
 pub(crate) use channel::{Channel, receive_descriptor};
 pub(crate) use conversation::{Gate, HandOver, Request, start, start_keeper};
@@ -23,3 +24,4 @@ pub(crate) use host_program::HostProgram;
 pub use id_map::{IdMap, IdRange};
 pub(crate) use launcher::Launcher;
 pub use process::{Exit, ExitStatus, Process};
+pub(crate) use user_namespace::make_user_namespace;

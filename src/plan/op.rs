@@ -162,6 +162,10 @@ op_codes! {
     FilesystemFlag,
     /// Creates file system slot 0 and mounts it, detached, with attributes 1, into slot 2.
     MountFilesystem,
+    /// Takes up the file system mounted at slot 0, to change it, into slot 1.
+    PickFilesystem,
+    /// Changes the file system of context slot 0 as its options say.
+    ReconfigureFilesystem,
     /// Mounts type 0 on the host's path 1 with flags 2 and data 3, by mount(2), the mount into slot 4.
     MountByPath,
     /// Attaches the mount slot 0 on slot 1.
@@ -187,6 +191,9 @@ op_codes! {
     ChangeDirectory,
     /// Makes mount slot 0 the root and lets go of the old one.
     PivotRoot,
+    /// Makes slot 0 the root without letting go of the old one, slot 1, whose /proc and /sys are taken out of sight where
+    /// argument 2 is 1.
+    ChangeRoot,
     /// Puts slot 0 in the place of descriptor 1 (0, 1 or 2).
     StandardStream,
     /// Makes the terminal slot 0 the controlling one of a new session.

@@ -128,6 +128,7 @@ impl Container {
             // Its creation was cut off.
             None => Status::Stopped,
             Some(process) if !process.lives() => Status::Stopped,
+            Some(_) if record.is_paused() => Status::Paused,
             Some(_) if fifo::is_parked(&self.home) => Status::Created,
             Some(_) => Status::Running,
         }

@@ -1,14 +1,15 @@
 //! What is done to all processes of a container that runs, and what they use.
 
 use super::container::Container;
+use super::events::Events;
 use super::record::Record;
 use super::state::Status;
-use crate::cgroup::{Cgroup, Policy, Resources};
+use crate::cgroup::{Cgroup, Policy, Resources, Usage};
 use crate::error::{Context, During};
-use crate::kernel::PidFd;
 use crate::{Error, ErrorKind, Result};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 impl Container {
     /// Sends a signal to its first process, or to all its processes.
@@ -92,6 +93,39 @@ impl Container {
         changed.map(drop).context(|| format!("update container {}", self.id()))
     }
 
+    /// What its processes use.
+    ///
+    /// # Errors
+    /// `InvalidInput`: it does not run. `Unsupported`: its control groups do not count.
+    pub fn stats(&self) -> Result<Usage> {
+        let record = self.record()?;
+        let status = self.status_of(&record);
+        if matches!(status, Status::Stopped | Status::Creating) {
+            return Err(self.not_running(status));
+        }
+        self.group(&record)?.usage()
+    }
+
+    /// What its processes use, each `interval`, and when they run out of memory, until its first process ends. Blocks
+    /// in between.
+    ///
+    /// # Errors
+    /// `InvalidInput`: it does not run, or the interval is zero. `Unsupported`: its control groups do not count memory.
+    pub fn events(&self, interval: Duration) -> Result<Events> {
+        let record = self.record()?;
+        if interval.is_zero() {
+            return Err(Error::invalid("duration interval must be greater than 0"));
+        }
+        let process = match (&record.process, self.status_of(&record)) {
+            (Some(process), status) if status != Status::Stopped => super::container::open(process)?,
+            _ => None,
+        };
+        match process {
+            Some(process) => Events::watch(self.clone(), process, self.group(&record)?, interval),
+            None => Err(self.not_running(Status::Stopped)),
+        }
+    }
+
     fn group(&self, record: &Record) -> Result<Cgroup> {
         match record.cgroup.as_ref().map(Cgroup::open) {
             Some(group) if !group.is_absent() => Ok(group),
@@ -123,13 +157,7 @@ impl Container {
         if signal == libc::SIGKILL {
             return group.kill();
         }
-        for pid in group.processes()? {
-            if let Ok(pidfd) = PidFd::open(pid) {
-                // One that has ended meanwhile needs no signal.
-                let _ = pidfd.send_signal(signal);
-            }
-        }
-        Ok(())
+        group.signal(signal)
     }
 }
 

@@ -146,8 +146,10 @@ impl<'a> Create<'a> {
         let config = Config::of_bundle(&bundle)?;
         let rootfs = find_rootfs(&bundle, &config)?;
         let group = Cgroup::absent(&self.id);
-        let record = self.record(&bundle, &rootfs, &config, &group);
-        let (stdio, _master) = stdio(&config, self.streams, self.console_socket.as_deref(), true)?;
+        let record = self.record(&bundle, &rootfs, &config, group.record());
+        let console_socket = self.console_socket.as_deref();
+        let (stdio, _master) =
+            stdio(has_terminal(&config), Streams { streams: self.streams, console_socket, detached: false })?;
         let lowered = lower(Setting {
             config: &config,
             bundle: &bundle,
@@ -186,10 +188,9 @@ impl<'a> Create<'a> {
         let (group, _) = intended.make(&resources, policy)?;
         undo.group = Some(group.clone());
         record.cgroup = Some(group.record());
-        let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         let console_socket = self.console_socket.as_deref();
         let streams = Streams { streams: self.streams, console_socket, detached: !at_once };
-        let (stdio, master) = stdio(terminal, streams)?;
+        let (stdio, master) = stdio(has_terminal(&config), streams)?;
         let resctrl = match config.spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
             Some(rdt) => {
                 let groups = IntelRdt::prepare(rdt, &self.id).map_err(|error| wrong(&config, error))?;
@@ -332,6 +333,10 @@ fn find_rootfs(bundle: &Path, config: &Config) -> Result<PathBuf> {
         return Err(Error::invalid(format!("root.path {} is not a directory", path.display())));
     }
     Ok(found)
+}
+
+fn has_terminal(config: &Config) -> bool {
+    config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false)
 }
 
 /// What the caller decides about the standard streams of a process.

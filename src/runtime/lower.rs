@@ -6,8 +6,8 @@ use super::hooks::{has_gate, moved_devices};
 use super::record::Remedy;
 use crate::cgroup::{Cgroup, Join};
 use crate::isolate::{
-    Circumstances, CommandLine, HookPoint, HookState, Landlock, Namespaces, Surroundings, check_hooks, lower_console,
-    lower_controlling_terminal, lower_exec, lower_fence, lower_filesystem, lower_find, lower_gate,
+    Circumstances, CommandLine, HookPoint, HookState, Landlock, MountNamespace, Namespaces, Surroundings, check_hooks,
+    lower_console, lower_controlling_terminal, lower_exec, lower_fence, lower_filesystem, lower_find, lower_gate,
     lower_hook_directory, lower_hooks, lower_join_cgroup, lower_own, lower_process, lower_sysctls, lower_terminal,
     process_problems,
 };
@@ -101,6 +101,8 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
         own_network: flags & libc::CLONE_NEWNET != 0,
         own_cgroup_namespace: flags & libc::CLONE_NEWCGROUP != 0,
         cgroups: &cgroups,
+        id_map: id_map.as_ref(),
+        mounts: if flags & libc::CLONE_NEWNS == 0 { MountNamespace::Callers } else { MountNamespace::Own },
         no_pivot: setting.no_pivot,
     };
     let mut terminal = None;

@@ -2,7 +2,7 @@
 
 use super::account::user_name;
 use super::state::{OCI_VERSION, State, Status};
-use crate::cgroup::CgroupRecord;
+use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::error::During;
 use crate::isolate::Landlock;
 use crate::plan::Plan;
@@ -299,5 +299,10 @@ impl Record {
                 user => user_name(user).unwrap_or_else(|| user.to_string()),
             },
         }
+    }
+
+    /// Whether its processes are suspended.
+    pub(super) fn is_paused(&self) -> bool {
+        self.cgroup.as_ref().is_some_and(|group| Cgroup::open(group).is_paused().unwrap_or(false))
     }
 }

@@ -4,7 +4,8 @@ use super::config::check;
 use super::limits::cgroups_path;
 use crate::cgroup::Resources;
 use crate::isolate::{
-    Circumstances, Namespaces, Surroundings, check_hooks, lower_filesystem, lower_process, process_problems,
+    Circumstances, MountNamespace, Namespaces, Surroundings, check_hooks, lower_filesystem, lower_process,
+    process_problems,
 };
 use crate::plan::Builder;
 use crate::{Error, ErrorKind, Result};
@@ -34,6 +35,7 @@ fn problems(spec: &Spec, bundle: &Path) -> Vec<Error> {
         .map_or(Ok(()), |resources| Resources::from_runtime_spec(resources).map(drop)));
     let namespaces = Namespaces::from_runtime_spec(spec);
     let flags = namespaces.as_ref().map_or(0, Namespaces::flags);
+    let id_map = namespaces.as_ref().ok().and_then(|namespaces| namespaces.id_map().cloned());
     ask(namespaces.map(drop));
     ask(check_hooks(spec));
     if spec.root().is_some() {
@@ -42,7 +44,9 @@ fn problems(spec: &Spec, bundle: &Path) -> Vec<Error> {
             user_namespace: flags & libc::CLONE_NEWUSER != 0,
             own_network: flags & libc::CLONE_NEWNET != 0,
             own_cgroup_namespace: flags & libc::CLONE_NEWCGROUP != 0,
-            cgroups: &[],
+            cgroups: &[Path::new("/sys/fs/cgroup/unified/id").to_owned()],
+            id_map: id_map.as_ref(),
+            mounts: if flags & libc::CLONE_NEWNS == 0 { MountNamespace::Callers } else { MountNamespace::Own },
             no_pivot: false,
         };
         ask(lower_filesystem(&mut Builder::new(), spec, &surroundings, |_, _| Ok(())));

@@ -123,8 +123,16 @@ pub(crate) const FSMOUNT_CLOEXEC: usize = 1;
 pub(crate) const FSCONFIG_SET_FLAG: usize = 0;
 pub(crate) const FSCONFIG_SET_STRING: usize = 1;
 pub(crate) const FSCONFIG_CMD_CREATE: usize = 6;
+pub(crate) const FSCONFIG_CMD_RECONFIGURE: usize = 7;
+pub(crate) const FSPICK_CLOEXEC: usize = 1;
+pub(crate) const FSPICK_EMPTY_PATH: usize = 8;
+pub(crate) const MS_RDONLY: usize = 1;
+pub(crate) const MS_NOSUID: usize = 2;
+pub(crate) const MS_NODEV: usize = 4;
+pub(crate) const MS_NOEXEC: usize = 8;
 pub(crate) const MOUNT_ATTR_RDONLY: u64 = 1;
 pub(crate) const MNT_DETACH: usize = 2;
+pub(crate) const UMOUNT_NOFOLLOW: usize = 8;
 
 pub(crate) const STATX_BASIC: usize = 0x7ff;
 pub(crate) const STATX_MNT_ID: usize = 0x1000;

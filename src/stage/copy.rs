@@ -123,6 +123,6 @@ fn copy_link(from: i32, name: *const u8, to: i32) -> Result<(), Errno> {
     let mut target = [0u8; PATH_MAX];
     // The last byte stays the NUL.
     // SAFETY: the name is NUL-terminated, the buffer live and its size passed.
-    unsafe { call!(READLINKAT, from, name, target.as_mut_ptr(), target.len() - 1) }?;
-    make_link(to, name, target.as_ptr())
+    let length = unsafe { call!(READLINKAT, from, name, target.as_mut_ptr(), target.len() - 1) }?;
+    make_link(to, name, target.get(..length).ok_or(ENAMETOOLONG)?)
 }

@@ -70,14 +70,21 @@ pub(crate) fn make_directory(directory: i32, name: *const u8, mode: u32) -> Resu
     unsafe { call!(MKDIRAT, directory, name, mode) }.map(drop)
 }
 
-/// Makes a symbolic link named by the plan.
-pub(crate) fn make_link(directory: i32, name: *const u8, target: *const u8) -> Result<(), Errno> {
-    // SAFETY: both texts are NUL-terminated.
-    unsafe { call!(SYMLINKAT, target, directory, name) }.map(drop)
+/// Makes a symbolic link named by the plan, or finds the same there.
+pub(crate) fn make_link(directory: i32, name: *const u8, target: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the name is NUL-terminated, and so is what the plan or a buffer of ours holds behind the target.
+    match unsafe { call!(SYMLINKAT, target.as_ptr(), directory, name) } {
+        Err(EEXIST) => {}
+        other => return other.map(drop),
+    }
+    let mut there = [0u8; PATH_MAX];
+    // SAFETY: the name is NUL-terminated, the buffer live and its size passed.
+    let length = unsafe { call!(READLINKAT, directory, name, there.as_mut_ptr(), there.len()) };
+    if length.is_ok_and(|length| there.get(..length) == Some(target)) { Ok(()) } else { Err(EEXIST) }
 }
 
 /// Makes a symbolic link in the place of whatever else has the name.
-pub(crate) fn place_link(directory: i32, name: *const u8, target: *const u8) -> Result<(), Errno> {
+pub(crate) fn place_link(directory: i32, name: *const u8, target: &[u8]) -> Result<(), Errno> {
     match make_link(directory, name, target) {
         Err(EEXIST) => {}
         other => return other,

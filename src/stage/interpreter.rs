@@ -107,6 +107,9 @@ fn step(program: &mut Program, op: &Op) -> Result<(), Errno> {
         | OpCode::Mask
         | OpCode::BindFile
         | OpCode::MakeReadOnly
+        | OpCode::PickFilesystem
+        | OpCode::ReconfigureFilesystem
+        | OpCode::ChangeRoot
         | OpCode::PivotRoot => mount_step(program, code, &op.arguments),
         OpCode::ResourceLimit
         | OpCode::DropBounding
@@ -149,8 +152,8 @@ fn file_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Resul
         }
         OpCode::MakeNode => return files::make_node(slot, program.address(b), c, d),
         OpCode::MakeDirectory => return files::make_directory(slot, program.address(b), c),
-        OpCode::MakeLink => return files::make_link(slot, program.address(b), program.address(c)),
-        OpCode::PlaceLink => return files::place_link(slot, program.address(b), program.address(c)),
+        OpCode::MakeLink => return files::make_link(slot, program.address(b), program.text(c)),
+        OpCode::PlaceLink => return files::place_link(slot, program.address(b), program.text(c)),
         OpCode::MakeDevice => {
             let node = files::Node { mode: c, device: d, owner: (e, f) };
             return place::make_device(slot, program.text(b), &node);
@@ -192,6 +195,12 @@ fn mount_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Resu
             let context = mounts::open_filesystem(program.address(a))?;
             program.fill(b, context);
         }
+        OpCode::PickFilesystem => {
+            let context = mounts::pick_filesystem(slot)?;
+            program.fill(b, context);
+        }
+        OpCode::ReconfigureFilesystem => return mounts::reconfigure_filesystem(slot),
+        OpCode::ChangeRoot => return mounts::change_root(program, slot, program.slot(b), c != 0),
         OpCode::FilesystemOption => {
             return mounts::filesystem_option(slot, program.address(b), program.address(c));
         }

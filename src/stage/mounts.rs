@@ -62,6 +62,18 @@ pub(crate) fn mount_filesystem(program: &Program, context: i32, attributes: u32)
     Ok(mount as i32)
 }
 
+/// Takes up the file system of the mount at `place`, to change it.
+pub(crate) fn pick_filesystem(place: i32) -> Result<i32, Errno> {
+    // SAFETY: an empty, NUL-terminated path.
+    unsafe { call!(FSPICK, place, c"".as_ptr(), FSPICK_CLOEXEC | FSPICK_EMPTY_PATH) }.map(|context| context as i32)
+}
+
+/// Changes a file system that was taken up.
+pub(crate) fn reconfigure_filesystem(context: i32) -> Result<(), Errno> {
+    // SAFETY: plain numbers.
+    unsafe { call!(FSCONFIG, context, FSCONFIG_CMD_RECONFIGURE, 0, 0, 0) }.map(drop)
+}
+
 /// mount(2) on a path of the engine's own, for kernels whose overlay takes no layers one by one; the new mount, opened.
 pub(crate) fn mount_by_path(kind: *const u8, target: *const u8, flags: u32, data: *const u8) -> Result<i32, Errno> {
     // SAFETY: all texts are NUL-terminated.
@@ -231,6 +243,36 @@ pub(crate) fn pivot_root(program: &Program, root: i32) -> Result<(), Errno> {
     }
     // The working directory is the new root since before the pivot.
     Ok(())
+}
+
+/// Makes `root` the root and leaves the old one, `host`, where it is, for namespaces whose root cannot be changed. The
+/// old root's /proc and /sys are taken out of sight: as long as they are whole, the kernel lets a container mount new
+/// ones without what is masked in its own.
+pub(crate) fn change_root(program: &Program, root: i32, host: i32, hide: bool) -> Result<(), Errno> {
+    if hide {
+        super::files::change_directory(host)?;
+        for (part, name) in [c"proc", c"sys"].into_iter().enumerate() {
+            program.part(part as u32);
+            // SAFETY: a NUL-terminated path.
+            match unsafe { call!(UMOUNT2, name.as_ptr(), MNT_DETACH | UMOUNT_NOFOLLOW) } {
+                Ok(_) | Err(ENOENT) => {}
+                // Locked by the user namespace that it came from, or not mounted at all.
+                Err(EINVAL | EPERM) => cover(name)?,
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+    program.part(2);
+    super::files::change_directory(root)?;
+    // SAFETY: a NUL-terminated path.
+    unsafe { call!(CHROOT, c".".as_ptr()) }.map(drop)
+}
+
+/// Mounts an empty file system over a directory in the working directory.
+fn cover(name: &core::ffi::CStr) -> Result<(), Errno> {
+    let (kind, flags) = (c"tmpfs".as_ptr(), MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC);
+    // SAFETY: all texts are NUL-terminated.
+    unsafe { call!(MOUNT, kind, name.as_ptr(), kind, flags, 0) }.map(drop)
 }
 
 /// How many mounts are let go of on top of one another.

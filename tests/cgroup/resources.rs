@@ -169,7 +169,12 @@ fn block_devices_are_limited() {
     check(
         "blockIO.weight",
         json!({"blockIO": {"weight": 500}}),
-        &[("blkio.weight", "500"), ("blkio.bfq.weight", "500"), ("io.bfq.weight", "default 500")],
+        &[
+            ("blkio.weight", "500"),
+            ("blkio.bfq.weight", "500"),
+            ("io.bfq.weight", "default 500"),
+            ("io.weight", "default 4950"),
+        ],
     );
     for (field, v1) in [
         ("throttleReadBpsDevice", "blkio.throttle.read_bps_device"),

@@ -50,9 +50,9 @@ impl Client {
         self.done(&self.run_words(&all))
     }
 
-    /// `run --detach --name NAME` with these words.
+    /// `run --detach --name NAME` with these words; what is removed by force has no time to end by itself.
     pub fn start(&self, name: &str, words: &[&str]) {
-        let mut all = vec!["--detach", "--name", name];
+        let mut all = vec!["--detach", "--stop-timeout", "0", "--name", name];
         all.extend(words);
         self.done(&self.run_words(&all));
     }

@@ -129,7 +129,7 @@ fn filters() -> Vec<Row> {
             });
             profile.as_object_mut().expect("an object").remove("archMap");
             profile["architectures"] = json!([machine]);
-            let mut config = config("grep Seccomp: /proc/self/status | cut -f2; unshare -m true 2>&1 | sed 's/.*: //'; mkdir /made && echo made");
+            let mut config = config("grep Seccomp: /proc/self/status | cut -f2; hostname x 2>&1 | sed 's/.*: //'; mkdir /made && echo made");
             config["linux"]["seccomp"] = profile;
             config["process"]["capabilities"]["bounding"] = json!(["CAP_SYS_ADMIN"]);
             config["process"]["capabilities"]["permitted"] = json!(["CAP_SYS_ADMIN"]);

@@ -186,7 +186,7 @@ fn others() -> Vec<Row> {
             .not(Peer::Crun, "ignores it")
     };
     vec![
-        refused("linux.intelRdt.closID", json!({ "closID": "boat" })),
+        refused("linux.intelRdt.closID", json!({ "closID": "boat" })).not(Peer::Runc, "ignores it alone"),
         refused("linux.intelRdt.l3CacheSchema", json!({ "l3CacheSchema": "L3:0=ff" })),
         refused("linux.intelRdt.memBwSchema", json!({ "memBwSchema": "MB:0=20" })),
         refused("linux.intelRdt.schemata", json!({ "schemata": ["L3:0=ff"] })).not(Peer::Runc, "newer than 1.1"),

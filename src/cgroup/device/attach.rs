@@ -29,3 +29,32 @@ fn ours(directory: &Directory) -> io::Result<Vec<DeviceProgram>> {
     let attached = DeviceProgram::attached(directory.as_fd())?;
     Ok(attached.into_iter().filter(|program| program.is_named(NAME)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::controller::Version;
+
+    /// Needs root. On a machine whose devices are on version 1 this is the only way in which the kernel sees programs.
+    #[test]
+    fn the_kernel_takes_and_replaces_programs() {
+        let hierarchies = crate::cgroup::layout::detect().unwrap();
+        let unified = hierarchies.iter().find(|hierarchy| hierarchy.version == Version::V2).expect("a version 2 mount");
+        let root = Directory::open(&unified.mount_point).unwrap();
+        let name = format!("coracle-test-bpf-{}", std::process::id());
+        root.make(&name).unwrap();
+        let group = root.child(&name).unwrap();
+        let outcome = std::panic::catch_unwind(|| {
+            attach(&group, &DeviceRule::defaults()).unwrap();
+            assert_eq!(ours(&group).unwrap().len(), 1);
+            let rule = |minor| DeviceRule { allow: minor % 2 == 0, ..DeviceRule::character(200, Some(minor)) };
+            let many: Vec<DeviceRule> = (0..1024).map(rule).collect();
+            attach(&group, &many).unwrap();
+            assert_eq!(ours(&group).unwrap().len(), 1);
+            detach(&group).unwrap();
+            assert_eq!(ours(&group).unwrap().len(), 0);
+        });
+        root.remove(&name).unwrap();
+        outcome.unwrap();
+    }
+}

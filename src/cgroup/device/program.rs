@@ -18,14 +18,12 @@ const JUMP_UNLESS_EQUAL: u8 = 0x55;
 const JUMP_UNLESS_EQUAL_WORD: u8 = 0x56;
 const EXIT: u8 = 0x95;
 
-// Registers: the result, the argument, and what is kept of it.
+// Registers: the result, the argument, the access that is still asked for, what is compared, what a rule denies of it.
 const RESULT: u8 = 0;
 const CONTEXT: u8 = 1;
-const KIND: u8 = 2;
-const REST: u8 = 3;
-const MAJOR: u8 = 4;
-const MINOR: u8 = 5;
-const SHARED: u8 = 6;
+const REST: u8 = 2;
+const VALUE: u8 = 3;
+const SHARED: u8 = 4;
 
 /// Offsets in struct bpf_cgroup_dev_ctx: `access_type` holds the access in its upper and the kind in its lower half.
 const ACCESS_AND_KIND: i16 = 0;
@@ -36,14 +34,8 @@ const MINOR_AT: i16 = 8;
 /// that denies any of it ends with 0, one that allows the last of it with 1; where something is left at the end, that
 /// is denied.
 pub(super) fn compile(rules: &[DeviceRule]) -> Vec<Instruction> {
-    let mut program = vec![
-        instruction(LOAD_WORD, KIND, CONTEXT, ACCESS_AND_KIND, 0),
-        instruction(MOVE_REGISTER, REST, KIND, 0, 0),
-        instruction(AND_CONSTANT, KIND, 0, 0, 0xffff),
-        instruction(SHIFT_RIGHT, REST, 0, 0, 16),
-        instruction(LOAD_WORD, MAJOR, CONTEXT, MAJOR_AT, 0),
-        instruction(LOAD_WORD, MINOR, CONTEXT, MINOR_AT, 0),
-    ];
+    let mut program =
+        vec![instruction(LOAD_WORD, REST, CONTEXT, ACCESS_AND_KIND, 0), instruction(SHIFT_RIGHT, REST, 0, 0, 16)];
     for (index, rule) in rules.iter().enumerate().rev() {
         // What a later rule has decided needs no second decision.
         if rule.access == DeviceAccess::default() || rules[index + 1..].contains(rule) {
@@ -60,19 +52,29 @@ pub(super) fn compile(rules: &[DeviceRule]) -> Vec<Instruction> {
 }
 
 /// Conditions that jump over the action where they do not hold, then the action.
+///
+/// Every condition loads what it compares anew. A value kept in a register would be one more thing that the verifier
+/// knows on one way to the next rule and not on the other, and it would follow all ways separately: a thousand rules
+/// were refused for that (E2BIG).
 fn append(program: &mut Vec<Instruction>, rule: &DeviceRule) {
     let action = action(rule);
-    let conditions: Vec<(u8, u8, u32)> = [
-        (JUMP_UNLESS_EQUAL, KIND, rule.kind.map(|kind| u32::from(kind.number()))),
-        (JUMP_UNLESS_EQUAL_WORD, MAJOR, rule.major),
-        (JUMP_UNLESS_EQUAL_WORD, MINOR, rule.minor),
-    ]
-    .into_iter()
-    .filter_map(|(code, register, value)| Some((code, register, value?)))
-    .collect();
-    for (index, (code, register, value)) in conditions.iter().enumerate() {
-        let over = conditions.len() - index - 1 + action.len();
-        program.push(instruction(*code, *register, 0, over as i16, *value));
+    let load = |at| instruction(LOAD_WORD, VALUE, CONTEXT, at, 0);
+    let mut conditions: Vec<(Vec<Instruction>, u8, u32)> = Vec::new();
+    if let Some(kind) = rule.kind {
+        let lower_half = instruction(AND_CONSTANT, VALUE, 0, 0, 0xffff);
+        let number = u32::from(kind.number());
+        conditions.push((vec![load(ACCESS_AND_KIND), lower_half], JUMP_UNLESS_EQUAL, number));
+    }
+    for (at, number) in [(MAJOR_AT, rule.major), (MINOR_AT, rule.minor)] {
+        if let Some(number) = number {
+            conditions.push((vec![load(at)], JUMP_UNLESS_EQUAL_WORD, number));
+        }
+    }
+    let mut left: usize = conditions.iter().map(|(loads, ..)| loads.len() + 1).sum::<usize>() + action.len();
+    for (loads, code, number) in conditions {
+        left -= loads.len() + 1;
+        program.extend(loads);
+        program.push(instruction(code, VALUE, 0, left as i16, number));
     }
     program.extend(action);
 }

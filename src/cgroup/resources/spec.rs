@@ -16,8 +16,9 @@ use std::collections::BTreeMap;
 /// More files than one version 2 group has on any kernel.
 const MOST_UNIFIED: usize = 256;
 
-/// More huge page sizes, devices or adapters than any machine has.
-const MOST_ENTRIES: usize = 4096;
+/// More huge page sizes, block devices or network interfaces than any machine has. Of rules for devices, half of what
+/// the kernel's verifier takes in one program.
+const MOST_ENTRIES: usize = 1024;
 
 impl Resources {
     /// What `linux.resources` of a container's `config.json` asks for. Without a list of devices none comes of it: an

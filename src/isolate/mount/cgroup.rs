@@ -1,7 +1,8 @@
 //! Mounts of type `cgroup`: the container's own groups, never another's.
 
 use super::Lowering;
-use super::entry::{Entry, lower_attach};
+use super::entry::Entry;
+use super::lower::lower_attach;
 use crate::isolate::filesystem::{mount_with, pure_cgroup_v2};
 use crate::plan::op::OpCode;
 use crate::plan::{Builder, Slot};

@@ -4,7 +4,7 @@
 use super::entry::{Entry, Kind};
 use super::{Lowering, checked, clean};
 use crate::isolate::device::{DEVICES, LINKS};
-use crate::plan::op::OpCode;
+use crate::plan::op::{OpCode, Tolerate};
 use crate::plan::{Builder, Slot};
 use crate::{Error, Result};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Spec};
@@ -37,21 +37,25 @@ pub(super) fn lower(plan: &mut Builder, spec: &Spec, lowering: &Lowering<'_>, en
             lower_made(plan, node, lowering.root, devices);
         }
     }
-    for (name, target) in LINKS {
-        lower_link(plan, devices, name, target);
-    }
-    if Path::new("/proc/kcore").exists() {
-        lower_link(plan, devices, "core", "/proc/kcore");
+    for (name, target) in LINKS.into_iter().chain(kernel_memory()) {
+        let (text, link) = (plan.text(name), plan.text(target));
+        let arguments = [devices.into(), text, link];
+        if name == "ptmx" {
+            // A device of this name in the root would open the host's terminals.
+            plan.push(OpCode::PlaceLink, &arguments, ("make /dev/", name))
+                .hint(libc::EISDIR, "a directory has its name")
+                .hint(libc::EBUSY, "a mount has its name");
+        } else {
+            plan.push(OpCode::MakeLink, &arguments, ("make /dev/", name)).tolerate(Tolerate::EXISTS);
+        }
     }
     plan.release(devices);
     Ok(())
 }
 
-fn lower_link(plan: &mut Builder, devices: Slot, name: &'static str, target: &str) {
-    let (text, target) = (plan.text(name), plan.text(target));
-    plan.push(OpCode::PlaceLink, &[devices.into(), text, target], ("make /dev/", name))
-        .hint(libc::EISDIR, "a directory has its name")
-        .hint(libc::EBUSY, "a mount has its name");
+/// The link for debuggers of the kernel, where the kernel has its memory in /proc.
+fn kernel_memory() -> Option<(&'static str, &'static str)> {
+    Path::new("/proc/kcore").exists().then_some(("core", "/proc/kcore"))
 }
 
 fn lower_made(plan: &mut Builder, node: &Node, root: Slot, devices: Slot) {

@@ -15,13 +15,18 @@ const COVER_ATTRIBUTES: u32 =
     (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC | libc::MOUNT_ATTR_RDONLY) as u32;
 
 /// A file system with what is laid over masked paths, below the root that is about to come: kernels before 6.15 copy no
-/// part of a mount that is attached nowhere. It goes away with the host's root.
-pub(super) fn lower_kit(plan: &mut Builder, spec: &Spec, host: Slot) -> Option<Slot> {
+/// part of a mount that is attached nowhere. It goes away with the host's root, unless
+/// the mount namespace is not the container's `own`.
+pub(super) fn lower_kit(plan: &mut Builder, spec: &Spec, below: Slot, own: bool) -> Option<Slot> {
     if masked(spec).is_empty() {
         return None;
     }
     let kit = mount_with(plan, "tmpfs", &[("mode", "755")], 0, "mount what is laid over masked paths");
-    plan.push(OpCode::Attach, &[kit.into(), host.into()], "attach what is laid over masked paths");
+    plan.push(OpCode::Attach, &[kit.into(), below.into()], "attach what is laid over masked paths");
+    if !own {
+        let private = [kit.into(), 0, 0, 0, libc::MS_PRIVATE as u32];
+        plan.push(OpCode::MountAttributes, &private, "cut off what is laid over masked paths");
+    }
     let (file, directory) = (plan.text("file"), plan.text("directory"));
     plan.push(OpCode::MakeNode, &[kit.into(), file, libc::S_IFREG, 0], "make the cover of masked files");
     plan.push(OpCode::MakeDirectory, &[kit.into(), directory, 0o555], "make the cover of masked directories");

@@ -39,17 +39,13 @@ impl Cut {
 
     /// Cuts; `host` is the host's root.
     pub(super) fn lower(self, plan: &mut Builder, host: Slot) {
-        let (kind, what) = if self.private {
-            (PRIVATE, "make the host's mounts private")
-        } else {
-            (SLAVE, "make the host's mounts slaves")
-        };
-        plan.push(OpCode::MountAttributes, &[host.into(), 1, 0, 0, kind], what);
+        let what = if self.private { "make the host's mounts private" } else { "make the host's mounts slaves" };
+        plan.push(OpCode::MountAttributes, &[host.into(), 1, 0, 0, self.kind()], what);
     }
 
-    /// Whether copies of the host's mounts are private already.
-    pub(super) fn is_private(self) -> bool {
-        self.private
+    /// What copies of the host's mounts are: MS_PRIVATE or MS_SLAVE.
+    pub(super) fn kind(self) -> u32 {
+        if self.private { PRIVATE } else { SLAVE }
     }
 
     /// Leaves the root as `linux.rootfsPropagation` says.

@@ -114,6 +114,18 @@ impl<'a> Exec<'a> {
         self
     }
 
+    /// Its AppArmor profile, in the place of the container's.
+    pub fn apparmor_profile(mut self, profile: impl Into<String>) -> Exec<'a> {
+        self.wish.apparmor_profile = Some(profile.into());
+        self
+    }
+
+    /// Its SELinux label, in the place of the container's.
+    pub fn selinux_label(mut self, label: impl Into<String>) -> Exec<'a> {
+        self.wish.selinux_label = Some(label.into());
+        self
+    }
+
     /// Sends the master of its terminal over the Unix socket at this path. Without one a process that is
     /// [`spawned`](Exec::spawn) keeps its master: [`Executed::terminal`].
     pub fn console_socket(mut self, path: impl Into<PathBuf>) -> Exec<'a> {
@@ -162,7 +174,8 @@ impl<'a> Exec<'a> {
         self.start(false).context(|| format!("exec in container {id}"))
     }
 
-    /// As [`spawn`](Exec::spawn), and lets it run when this process ends; its number on the host.
+    /// As [`spawn`](Exec::spawn), and lets it run when this process ends; its number on the host. It is a child of this
+    /// process, whose it is to wait for it as long as this one runs.
     ///
     /// # Errors
     /// As [`spawn`](Exec::spawn); `InvalidInput` for a terminal without a console socket.

@@ -23,6 +23,8 @@ pub(super) struct Wish {
     pub(super) environment: Vec<String>,
     pub(super) terminal: Option<bool>,
     pub(super) no_new_privileges: Option<bool>,
+    pub(super) apparmor_profile: Option<String>,
+    pub(super) selinux_label: Option<String>,
 }
 
 impl Wish {
@@ -69,6 +71,12 @@ impl Wish {
         if let Some(on) = self.no_new_privileges {
             process.set_no_new_privileges(Some(on));
         }
+        if let Some(profile) = &self.apparmor_profile {
+            process.set_apparmor_profile(Some(profile.clone()));
+        }
+        if let Some(label) = &self.selinux_label {
+            process.set_selinux_label(Some(label.clone()));
+        }
         self.add_capabilities(&mut process)?;
         let environment = process.env().iter().flatten().chain(&self.environment).cloned().collect();
         process.set_env(Some(last_of_each_name(environment)));
@@ -105,7 +113,9 @@ fn none() -> LinuxCapabilities {
 
 fn named(capability: Capability) -> Result<oci_spec::runtime::Capability> {
     let name = capability.to_string();
-    name.parse().map_err(|_| Error::invalid(format!("the runtime specification has no capability {name}")))
+    name.trim_start_matches("CAP_")
+        .parse()
+        .map_err(|_| Error::invalid(format!("the runtime specification has no capability {name}")))
 }
 
 fn read(path: &std::path::Path, warn: &mut dyn FnMut(String)) -> Result<Process> {
