@@ -11,12 +11,13 @@ use super::validate::report;
 use super::{Container, Runtime, fifo};
 use crate::cgroup::{Cgroup, CgroupRecord, Intended};
 use crate::error::{Context, During};
-use crate::isolate::{HookPoint, Landlock, check_terminal, connect_console_socket};
+use crate::isolate::{HookPoint, IntelRdt, Landlock, check_terminal, connect_console_socket, remove_rdt_groups};
 use crate::kernel::{WindowSize, window_size};
 use crate::launch::{Exit, Launcher, Process, Request, receive_descriptor, start};
 use crate::sandbox::Stream;
 use crate::value::Timestamp;
 use crate::{Error, Result};
+use oci_spec::runtime::ContainerState;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -163,6 +164,7 @@ impl<'a> Create<'a> {
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             landlock: self.landlock.as_ref(),
+            resctrl: Vec::new(),
             fifos: None,
         })?;
         Ok(lowered.plan.verified()?.to_string())
@@ -181,7 +183,7 @@ impl<'a> Create<'a> {
         }
         home.make()?;
         let lock = home.lock()?;
-        let mut undo = Undo { home: Some(home.clone()), group: None };
+        let mut undo = Undo { home: Some(home.clone()), group: None, resctrl: Vec::new() };
         home.write("config.json", &config.bytes)?;
         // Should this process be killed now, deleting the container finds the control group.
         let intended = Intended::at(&path);
@@ -193,6 +195,15 @@ impl<'a> Create<'a> {
         let console_socket = self.console_socket.as_deref();
         let streams = Streams { streams: self.streams, console_socket, detached: !at_once };
         let (stdio, master) = stdio(has_terminal(&config), streams)?;
+        let resctrl = match config.spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
+            Some(rdt) => {
+                let groups = IntelRdt::prepare(rdt, &self.id).map_err(|error| wrong(&config, error))?;
+                undo.resctrl = groups.made().to_vec();
+                record.resctrl = groups.made().to_vec();
+                groups.tasks()?
+            }
+            None => Vec::new(),
+        };
         let lowered = lower(Setting {
             config: &config,
             bundle: &bundle,
@@ -203,6 +214,7 @@ impl<'a> Create<'a> {
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             landlock: self.landlock.as_ref(),
+            resctrl,
             fifos: if at_once { None } else { Some(fifo::make(&home)?) },
         });
         let lowered = lowered.map_err(|error| wrong(&config, error))?;
@@ -240,6 +252,9 @@ impl<'a> Create<'a> {
             annotations: annotations.map(|(name, value)| (name.clone(), value.clone())).collect(),
             process: None,
             cgroup: Some(group),
+            no_new_keyring: self.no_new_keyring,
+            landlock: self.landlock.clone(),
+            resctrl: Vec::new(),
             namespaces: 0,
             shares_processes: !config.has_own_processes(),
             parked: (0, Vec::new()),
@@ -309,7 +324,7 @@ fn launch(
         id_map: lowered.id_map,
         gate: told.gate(&config.spec),
         after_exec_of_stage: Some(Box::new(ready)),
-        listener: hand_over(&told, &config.spec),
+        listener: hand_over(&told, &config.spec, ContainerState::Creating),
     };
     start(&Launcher::shared()?, request)
 }
@@ -387,12 +402,14 @@ fn own_streams(streams: [Stream; 3]) -> Result<[OwnedFd; 3]> {
 struct Undo {
     home: Option<Home>,
     group: Option<Cgroup>,
+    resctrl: Vec<PathBuf>,
 }
 
 impl Undo {
     fn keep(mut self) {
         self.home = None;
         self.group = None;
+        self.resctrl.clear();
     }
 }
 
@@ -403,6 +420,7 @@ impl Drop for Undo {
             let _ = group.kill();
             let _ = group.remove();
         }
+        remove_rdt_groups(&self.resctrl);
         if let Some(home) = self.home.take() {
             let _ = home.remove();
         }

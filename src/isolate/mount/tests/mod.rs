@@ -170,6 +170,7 @@ impl Bundle {
             id_map,
             gate: None,
             after_exec_of_stage: None,
+            listener: None,
         })
     }
 }
