@@ -146,7 +146,7 @@ pub use deploy::{
 pub use engine::{Collected, Engine, EngineOptions, ImageName};
 pub use error::{Error, ErrorKind, Result};
 pub use isolate::seccomp;
-pub use isolate::{Capability, CapabilitySet, Resource, ResourceLimit, Root};
+pub use isolate::{Capability, CapabilitySet, Landlock, Resource, ResourceLimit, Root};
 pub use launch::{Exit, ExitStatus, IdMap, IdRange, Process};
 pub use network::{Balance, Network, NetworkStats, PublishedPort};
 #[cfg(feature = "registry")]

@@ -4,9 +4,11 @@ mod lower;
 mod process;
 
 use super::Container;
+use super::account::set_home;
 use super::config::{Config, check_process};
 use super::container::{Opened, write_pid};
 use super::create::{Streams, stdio};
+use super::hooks::hand_over;
 use super::state::Status;
 use crate::cgroup::Cgroup;
 use crate::error::Context;
@@ -17,7 +19,7 @@ use crate::{Capability, Error, Result};
 use lower::{Setting, lower};
 use process::Wish;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A process to be started in a container that runs: in its namespaces, its control group and its root, confined as its
 /// first process is; what is not set is as in the container's configuration.
@@ -194,8 +196,9 @@ impl<'a> Exec<'a> {
             status => return Err(Error::invalid(format!("cannot exec in a {status} container"))),
         }
         let config = Config::read(&self.container.config_path())?;
-        let process = self.wish.decide(&config.spec)?;
+        let mut process = self.wish.decide(&config.spec)?;
         check_process(&process)?;
+        set_home(&mut process, Path::new(&format!("/proc/{pid}/root")));
         let terminal = process.terminal().unwrap_or(false);
         let streams = Streams { streams: self.streams, console_socket: self.console_socket.as_deref(), detached };
         let (stdio, master) = stdio(terminal, streams)?;
@@ -207,7 +210,8 @@ impl<'a> Exec<'a> {
         };
         let mut warn = |warning: String| self.container.warn(&warning);
         let (preserved, spec) = (self.preserved, &config.spec);
-        let setting = Setting { spec, process: &process, stdio, first, namespaces, join, preserved };
+        let keyring = format!("_ses.{}", record.id);
+        let setting = Setting { spec, process: &process, stdio, first, namespaces, join, preserved, keyring: &keyring };
         let lowered = lower(setting, &mut warn)?;
         let pid_file = self.pid_file;
         let request = Request {
@@ -218,6 +222,7 @@ impl<'a> Exec<'a> {
             id_map: None,
             gate: None,
             after_exec_of_stage: Some(Box::new(|pid| pid_file.map_or(Ok(()), |path| write_pid(&path, pid)))),
+            listener: hand_over(&record, &config.spec),
         };
         let process = start(&Launcher::shared()?, request)?;
         let terminal = master.map(|socket| receive_descriptor(socket.as_fd())).transpose()?;
