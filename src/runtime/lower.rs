@@ -3,6 +3,7 @@
 use super::config::Config;
 use super::create::Stdio;
 use super::hooks::{has_gate, moved_devices};
+use super::limits::is_privileged;
 use super::record::Remedy;
 use crate::cgroup::{Cgroup, Join};
 use crate::isolate::{
@@ -98,6 +99,7 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
     let surroundings = Surroundings {
         bundle: setting.bundle,
         user_namespace: flags & libc::CLONE_NEWUSER != 0,
+        makes_devices: flags & libc::CLONE_NEWUSER == 0 && is_privileged(),
         own_network: flags & libc::CLONE_NEWNET != 0,
         own_cgroup_namespace: flags & libc::CLONE_NEWCGROUP != 0,
         cgroups: &cgroups,

@@ -1,7 +1,7 @@
 //! Everything that is wrong with a configuration, at once: who corrects it wants to do so once.
 
 use super::config::check;
-use super::limits::cgroups_path;
+use super::limits::{cgroups_path, is_privileged};
 use crate::cgroup::Resources;
 use crate::isolate::{
     Circumstances, MountNamespace, Namespaces, Surroundings, check_hooks, lower_filesystem, lower_process,
@@ -42,6 +42,7 @@ fn problems(spec: &Spec, bundle: &Path) -> Vec<Error> {
         let surroundings = Surroundings {
             bundle,
             user_namespace: flags & libc::CLONE_NEWUSER != 0,
+            makes_devices: flags & libc::CLONE_NEWUSER == 0 && is_privileged(),
             own_network: flags & libc::CLONE_NEWNET != 0,
             own_cgroup_namespace: flags & libc::CLONE_NEWCGROUP != 0,
             cgroups: &[Path::new("/sys/fs/cgroup/unified/id").to_owned()],
