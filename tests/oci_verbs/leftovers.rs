@@ -71,9 +71,10 @@ fn a_creation_that_was_cut_off_is_deleted() {
 #[test]
 fn of_many_that_create_one_id_one_does() {
     let bundle = Bundle::new("many", "exec sleep 1000");
-    bundle.written();
+    let directory = bundle.written();
+    let runtime = bundle.runtime();
     let outcomes: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| bundle.create())).collect();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| runtime.create(bundle.id(), &directory).create())).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let (made, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
@@ -81,7 +82,7 @@ fn of_many_that_create_one_id_one_does() {
     for error in refused.into_iter().filter_map(Result::err) {
         assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
     }
-    let container = bundle.runtime().container(bundle.id()).unwrap();
+    let container = runtime.container(bundle.id()).unwrap();
     assert_eq!(container.state().unwrap().status, Status::Created);
 }
 
