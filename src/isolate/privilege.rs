@@ -2,11 +2,12 @@
 //! CAP_SETPCAP is held, groups before ids, capabilities after ids, ambient ones last; then all five sets are read back.
 
 use super::capability::CapabilitySets;
+use super::landlock::{Landlock, lower_landlock};
 use super::rlimit::ResourceLimit;
-use super::seccomp::Filter;
+use super::seccomp::{Fate, Filter};
 use crate::plan::op::{OpCode, Tolerate};
-use crate::plan::{Builder, Phase};
-use crate::{Error, ErrorKind, Result};
+use crate::plan::{Builder, HAND_OVER, Phase};
+use crate::{Error, Result};
 
 /// What the payload keeps.
 #[derive(Debug, Clone)]
@@ -26,36 +27,64 @@ pub(crate) struct Privileges {
     pub(crate) die_with_parent: Option<u32>,
 }
 
-/// Lowers the phases EarlyFilter to LateFilter. `park` adds what is waited for once all privileges are settled.
+/// How a process is confined.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Confinement<'a> {
+    pub(crate) privileges: &'a Privileges,
+    pub(crate) landlock: Option<&'a Landlock>,
+    pub(crate) filter: Option<&'a Filter>,
+    /// Whether the parent is gone once the process has parked: a filter's descriptor must reach it before.
+    pub(crate) parent_leaves: bool,
+}
+
+/// Lowers the phases EarlyFilter to LateFilter. `settle` adds what needs the privileges that are then given up, `park`
+/// what is waited for once all of them are.
 ///
-/// The filter is the last thing before the exec where `no_new_privs` is on; else it needs CAP_SYS_ADMIN, and must
-/// itself allow what is left to do.
+/// Landlock and filter are the last things before the exec where `no_new_privs` is on; else they need CAP_SYS_ADMIN, and
+/// the filter must itself allow what is left to do. A filter with a supervisor comes before `park` where the parent, which
+/// hands on its descriptor, leaves there.
 ///
 /// # Errors
-/// What `park` returns, and `InvalidInput` for a filter that refuses a system call of the rest of the start, which it
-/// names.
+/// What `settle` and `park` return, and `InvalidInput` for a filter that refuses a system call of the rest of the start,
+/// which it names.
 pub(crate) fn lower_confinement(
     plan: &mut Builder,
-    privileges: &Privileges,
-    filter: Option<&Filter>,
+    confinement: Confinement<'_>,
+    settle: impl FnOnce(&mut Builder) -> Result<()>,
     park: impl FnOnce(&mut Builder) -> Result<()>,
 ) -> Result<()> {
+    let Confinement { privileges, filter, .. } = confinement;
     plan.phase(Phase::EarlyFilter);
     plan.push(OpCode::CloseOnExec, &[3 + privileges.preserved], "have the exec close descriptors");
     let mut filtered_from = plan.len();
-    if let (Some(filter), false) = (filter, privileges.no_new_privileges) {
-        load_filter(plan, filter);
-        filtered_from = plan.len();
+    if !privileges.no_new_privileges {
+        filtered_from = lower_filters(plan, confinement)?;
     }
+    plan.phase(Phase::Privilege);
+    settle(plan)?;
     lower_privileges(plan, privileges);
     plan.phase(Phase::Park);
+    let before_park = confinement.parent_leaves && filter.is_some_and(Filter::notifies);
+    if privileges.no_new_privileges && before_park {
+        filtered_from = lower_filters(plan, confinement)?;
+    }
     park(plan)?;
-    if let (Some(filter), true) = (filter, privileges.no_new_privileges) {
+    if privileges.no_new_privileges && !before_park {
         plan.phase(Phase::LateFilter);
-        load_filter(plan, filter);
-        filtered_from = plan.len();
+        filtered_from = lower_filters(plan, confinement)?;
     }
     filter.map_or(Ok(()), |filter| check_filter(plan, filtered_from, filter))
+}
+
+/// Landlock, then the filter; the number of the first operation behind them.
+fn lower_filters(plan: &mut Builder, confinement: Confinement<'_>) -> Result<usize> {
+    if let Some(landlock) = confinement.landlock {
+        lower_landlock(plan, landlock)?;
+    }
+    if let Some(filter) = confinement.filter {
+        load_filter(plan, filter);
+    }
+    Ok(plan.len())
 }
 
 /// A session keyring of its own: the host's keys are not the container's. Processes that give the same `name` share
@@ -65,12 +94,12 @@ pub(crate) fn lower_keyring(plan: &mut Builder, name: &str) {
     // A kernel without keyrings has none to share, and an outer filter that refuses this refuses the payload too.
     plan.push(OpCode::NewKeyring, &[name], "create a session keyring")
         .tolerate(Tolerate::UNKNOWN | Tolerate::REFUSED)
+        .hint(libc::EKEYREJECTED, "another user holds a keyring of this name: choose another id, or no new keyring")
         .hint(libc::EDQUOT, "this user has too many keyrings: sysctl kernel.keys.maxkeys");
 }
 
 /// Gives up everything else.
 fn lower_privileges(plan: &mut Builder, privileges: &Privileges) {
-    plan.phase(Phase::Privilege);
     for &limit in &privileges.limits {
         lower_limit(plan, limit);
     }
@@ -126,28 +155,28 @@ pub(crate) fn lower_limit(plan: &mut Builder, limit: ResourceLimit) {
 fn load_filter(plan: &mut Builder, filter: &Filter) {
     let bytes = plan.bytes(&filter.to_bytes());
     let count = filter.instructions().len() as u32;
-    plan.push(OpCode::LoadFilter, &[bytes, count, filter.flags()], "load the seccomp filter")
-        .hint(libc::EINVAL, "the kernel refuses the filter: CONFIG_SECCOMP_FILTER")
-        .hint(libc::EACCES, "a filter without no_new_privs needs CAP_SYS_ADMIN");
+    let code = if filter.notifies() { OpCode::LoadListeningFilter } else { OpCode::LoadFilter };
+    plan.push(code, &[bytes, count, filter.flags()], "load the seccomp filter")
+        .hint(libc::EINVAL, "the kernel refuses the filter or one of its flags: CONFIG_SECCOMP_FILTER")
+        .hint(libc::EACCES, "a filter without no_new_privs needs CAP_SYS_ADMIN")
+        .hint(libc::EBUSY, "a filter with a supervisor is in force already, and there can be but one");
 }
 
-/// Finds what the filter refuses of the system calls that operations from `first` on still make, and of the exec.
+/// Finds what the filter refuses of the system calls that operations from `first` on still make, and of the exec. What
+/// it hands to a supervisor it does not refuse, but for the calls by which the supervisor is reached.
 fn check_filter(plan: &Builder, first: usize, filter: &Filter) -> Result<()> {
-    let mut refused: Vec<&str> =
-        plan.calls_from(first).filter(|call| !filter.lets_pass(call.0, call.1)).map(|call| call.0).collect();
+    let handing_over = if filter.notifies() { &HAND_OVER[..] } else { &[] };
+    let reach = handing_over.iter().filter(|(name, argument)| filter.decide(name, *argument) != Fate::Runs);
+    let rest = plan.calls_from(first).filter(|(name, argument)| filter.decide(name, *argument) == Fate::Refused);
+    let mut refused: Vec<&str> = reach.copied().chain(rest).map(|(name, _)| name).collect();
     if refused.is_empty() {
         return Ok(());
     }
     refused.sort_unstable();
     refused.dedup();
     let calls = refused.join(", ");
-    Err(Error::new(
-        ErrorKind::InvalidInput,
-        format!("the seccomp profile refuses {calls}, which the start needs once the filter is loaded"),
-    )
-    .hint(
-        "allow these system calls, or set noNewPrivileges: then the filter is loaded last, and execve must be allowed",
-    ))
+    Err(Error::invalid(format!("the seccomp profile refuses {calls}, which the start needs once the filter is loaded"))
+        .hint("allow these system calls; with noNewPrivileges the filter is loaded last and needs no more than execve"))
 }
 
 /// The low and the high word.

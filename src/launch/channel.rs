@@ -26,6 +26,8 @@ pub(crate) enum Word {
     Maps,
     /// It goes on in this child.
     Child(OwnedFd),
+    /// It has loaded a filter, whose supervisor is to get this descriptor.
+    Listener(OwnedFd),
     /// The container is built.
     Gate,
     /// It is parked.
@@ -70,6 +72,7 @@ impl ParentEnd {
             (0, ..) => Ok(Word::End),
             (_, Message::MAPS, None) => Ok(Word::Maps),
             (_, Message::CHILD, Some(descriptor)) => Ok(Word::Child(descriptor)),
+            (_, Message::LISTENER, Some(descriptor)) => Ok(Word::Listener(descriptor)),
             (_, Message::GATE, None) => Ok(Word::Gate),
             (_, Message::READY, None) => Ok(Word::Ready),
             _ => Err(Error::os("read from the stage", libc::EPROTO)),

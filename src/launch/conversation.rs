@@ -35,10 +35,15 @@ pub(crate) struct Request<'a> {
     /// written earlier could kill the host for its child.
     /// It gets the process's number.
     pub(crate) after_exec_of_stage: Option<Box<dyn FnOnce(i32) -> Result<()> + 'a>>,
+    /// Hands the descriptor of the filter of this process to its supervisor; for a plan that loads such a filter.
+    pub(crate) listener: Option<HandOver<'a>>,
 }
 
 /// See [`Request::gate`].
 pub(crate) type Gate<'a> = Box<dyn FnOnce(i32) -> Result<()> + 'a>;
+
+/// What is done with the descriptor of a filter; the number is that of its process.
+pub(crate) type HandOver<'a> = Box<dyn FnOnce(OwnedFd, i32) -> Result<()> + 'a>;
 
 /// How long a stage that has closed its socket without a word is given to end by itself.
 const CUT_GRACE: Duration = Duration::from_secs(2);
@@ -47,7 +52,8 @@ const CUT_GRACE: Duration = Duration::from_secs(2);
 ///
 /// A keeper whose start fails cleans up by itself; it holds what it inherited until then.
 pub(crate) fn start_keeper(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<i32> {
-    let Request { plan, channel, namespaces, cgroup, id_map, mut gate, after_exec_of_stage: mut arm } = request;
+    let Request { plan, channel, namespaces, cgroup, id_map, mut gate, after_exec_of_stage: mut arm, mut listener } =
+        request;
     let memory = launcher.memory(&plan)?;
     let (parent, socket) = channel.split();
     let mut child = Child::begin(launcher, socket, &plan, &memory, namespaces, cgroup.as_ref())?;
@@ -72,6 +78,10 @@ pub(crate) fn start_keeper(launcher: &Arc<Launcher>, request: Request<'_>) -> Re
                 gate.take().map_or(Ok(()), |gate| gate(pid()))?;
                 parent.go()?;
             }
+            Word::Listener(descriptor) => {
+                hand_over(listener.take(), descriptor, pid())?;
+                parent.go()?;
+            }
             Word::Child(_) => {}
         }
     }
@@ -85,11 +95,11 @@ pub(crate) fn start_keeper(launcher: &Arc<Launcher>, request: Request<'_>) -> Re
 /// Starts a process; returns when its payload is executed, or when it is parked.
 pub(crate) fn start(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<Process> {
     let begin = Instant::now();
-    let Request { plan, channel, namespaces, cgroup, id_map, gate, after_exec_of_stage: arm } = request;
+    let Request { plan, channel, namespaces, cgroup, id_map, gate, after_exec_of_stage: arm, listener } = request;
     let memory = launcher.memory(&plan)?;
     let (parent, socket) = channel.split();
     let mut child = Child::begin(launcher, socket, &plan, &memory, namespaces, cgroup.as_ref())?;
-    let talked = converse(launcher, &parent, &mut child, id_map.as_ref(), gate, arm);
+    let talked = converse(launcher, &parent, &mut child, id_map.as_ref(), gate, arm, listener);
     // A clone that failed is the cause of whatever else went wrong.
     child.settle()?;
     // Once a payload runs, its init could have written anything there.
@@ -128,6 +138,7 @@ fn converse<'a>(
     id_map: Option<&IdMap>,
     mut gate: Option<Gate<'a>>,
     mut arm: Option<Box<dyn FnOnce(i32) -> Result<()> + 'a>>,
+    mut listener: Option<HandOver<'a>>,
 ) -> Result<()> {
     loop {
         match parent.receive()? {
@@ -149,9 +160,20 @@ fn converse<'a>(
                 gate.take().map_or(Ok(()), |gate| gate(child.pid))?;
                 parent.go()?;
             }
+            Word::Listener(descriptor) => {
+                child.settle()?;
+                hand_over(listener.take(), descriptor, child.pid)?;
+                parent.go()?;
+            }
             Word::Child(pidfd) => child.succeed(pidfd)?,
         }
     }
+}
+
+/// Hands on the descriptor of a filter, which nobody may have waited for.
+fn hand_over(to: Option<HandOver<'_>>, descriptor: OwnedFd, pid: i32) -> Result<()> {
+    let to = to.ok_or_else(|| Error::os("hand on the descriptor of the seccomp filter", libc::EPROTO))?;
+    to(descriptor, pid)
 }
 
 /// The process that carries out the plan. Not reaped as long as it is held here, so its number stays its own.

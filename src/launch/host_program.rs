@@ -70,6 +70,7 @@ impl HostProgram<'_> {
             id_map: None,
             gate: None,
             after_exec_of_stage: None,
+            listener: None,
         };
         let mut process = start(launcher, request)?;
         let mut said = Said::default();

@@ -18,7 +18,7 @@ mod spawn;
 mod user_namespace;
 
 pub(crate) use channel::{Channel, receive_descriptor};
-pub(crate) use conversation::{Gate, Request, start, start_keeper};
+pub(crate) use conversation::{Gate, HandOver, Request, start, start_keeper};
 pub(crate) use fault::explain_hook;
 pub(crate) use host_program::HostProgram;
 pub use id_map::{IdMap, IdRange};

@@ -43,6 +43,7 @@ pub(crate) fn make_user_namespace(id_map: &IdMap) -> Result<OwnedFd> {
             id_map: Some(id_map.clone()),
             gate: None,
             after_exec_of_stage: Some(Box::new(hold)),
+            listener: None,
         },
     );
     match (held, ended) {

@@ -19,7 +19,8 @@ const CLONE_PARENT_SETTID: u64 = 0x10_0000;
 const SIGCHLD: u64 = 17;
 
 /// A hook: two pipes, a fork, the wait for its end.
-const RUN_HOOK: [SystemCall; 12] = [
+const RUN_HOOK: [SystemCall; 14] = [
+    ("getpid", 0),
     ("pipe2", 0),
     ("fcntl", 0),
     ("write", 0),
@@ -31,11 +32,15 @@ const RUN_HOOK: [SystemCall; 12] = [
     ("close", 0),
     ("dup3", 0),
     ("close_range", 3),
+    ("setsid", 0),
     EXECUTE,
 ];
 
 /// The exec at the end of every plan.
 pub(super) const EXECUTE: SystemCall = ("execve", 0);
+
+/// How the descriptor of a filter that was just loaded gets to the supervisor.
+pub(crate) const HAND_OVER: [SystemCall; 2] = [("sendmsg", 0), ("read", 0)];
 
 /// What `op` calls, whatever the outcome; empty for operations that cannot stand behind a filter.
 pub(super) fn calls(op: &Op) -> Vec<SystemCall> {
@@ -67,7 +72,7 @@ pub(super) fn calls(op: &Op) -> Vec<SystemCall> {
         OpCode::Gate => vec![("sendmsg", 0), ("read", 0)],
         OpCode::ControllingTerminal => vec![("ioctl", 0)],
         OpCode::RunHook => RUN_HOOK.to_vec(),
-        OpCode::StayAsInit => vec![("rt_sigprocmask", 0), ("prctl", PR_SET_DUMPABLE), ("clone3", 0)],
+        OpCode::StayAsInit => vec![("rt_sigprocmask", 0), ("prctl", PR_SET_DUMPABLE), ("clone", SIGCHLD)],
         OpCode::Wait => vec![("sendmsg", 0), ("read", 0)],
         OpCode::AwaitStart => vec![("prctl", PR_SET_DUMPABLE), ("close", 0), ("read", 0)],
         OpCode::Execute => vec![EXECUTE],
@@ -85,7 +90,9 @@ mod tests {
     #[test]
     fn every_operation_that_can_stand_behind_a_filter_says_what_it_calls() {
         for &code in OpCode::ALL {
-            let before = matches!(code, OpCode::CloseOnExec | OpCode::LoadFilter);
+            use OpCode::{CloseOnExec, LandlockAllow, LandlockRestrict, LoadFilter, LoadListeningFilter};
+            let before =
+                [CloseOnExec, LandlockAllow, LandlockRestrict, LoadFilter, LoadListeningFilter].contains(&code);
             let op = Op { code: code as u16, phase: 0, tolerate: Tolerate::NONE, arguments: [0; 7] };
             let late = signature(code).phases.1 > Phase::EarlyFilter;
             assert_eq!(late && !before, !calls(&op).is_empty(), "{}", signature(code).name);

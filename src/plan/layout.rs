@@ -132,6 +132,8 @@ impl Message {
     pub const MAPS: u8 = b'm';
     /// Stage: a child goes on; its descriptor comes along.
     pub const CHILD: u8 = b'c';
+    /// Stage: the filter's descriptor for a supervisor comes along; go on once it has been handed on.
+    pub const LISTENER: u8 = b'l';
     /// Stage: the container is built, and waits for what is done to it from outside.
     pub const GATE: u8 = b'h';
     /// Stage: parked.

@@ -14,6 +14,7 @@ mod signature;
 mod verify;
 
 pub(crate) use builder::{Builder, Plan, Slot};
+pub(crate) use calls::HAND_OVER;
 pub(crate) use phase::Phase;
 #[cfg(fuzzing)]
 pub(crate) use verify::verify;

@@ -233,8 +233,15 @@ op_codes! {
     NoNewPrivileges,
     /// Marks descriptors from number 0 on to be closed by the exec.
     CloseOnExec,
+    /// Allows the rights 2 on path 1 in the landlock ruleset slot 0; the path is resolved within the root.
+    LandlockAllow,
+    /// Puts the landlock ruleset slot 0 in force.
+    LandlockRestrict,
     /// Loads the system call filter at 0 of 1 instructions, with flags 2.
     LoadFilter,
+    /// As the operation before, for a filter that asks a supervisor: the parent gets the descriptor for it, and says when
+    /// the supervisor has it.
+    LoadListeningFilter,
     /// Tells the parent that it got here, and waits for the word to go on.
     Wait,
     /// Tells the parent that all is built, and waits until it has done its part.

@@ -2,6 +2,7 @@
 
 use super::validate::report;
 use crate::error::{Context, During};
+use crate::spec::parse_runtime;
 use crate::{Error, ErrorKind, Result};
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
 use std::fs::File;
@@ -16,6 +17,8 @@ const BUDGET: u64 = 16 << 20;
 pub(super) struct Config {
     pub(super) bytes: Vec<u8>,
     pub(super) spec: Spec,
+    /// What was passed over.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Config {
@@ -39,11 +42,11 @@ impl Config {
 
     /// Reads a configuration. Unknown fields are passed over, as the specification wants ("Extensibility").
     pub(super) fn parse(bytes: Vec<u8>) -> Result<Config> {
-        let spec: Spec = serde_json::from_slice(&bytes)
+        let (spec, warnings): (Spec, _) = parse_runtime(&bytes)
             .map_err(|error| Error::invalid("it is no configuration of a container").source_error(error))?;
         match check(&spec).into_iter().next() {
             Some(first) => Err(report(&spec, Path::new("/"), first)),
-            None => Ok(Config { bytes, spec }),
+            None => Ok(Config { bytes, spec, warnings }),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::account::set_home;
 use super::config::Config;
 use super::container::write_pid;
+use super::hooks::hand_over;
 use super::limits::Placement;
 use super::lower::{Lowered, Setting, lower};
 use super::record::{Home, Identity, Lock, Record, VERSION};
@@ -10,7 +11,8 @@ use super::validate::report;
 use super::{Container, Runtime, fifo};
 use crate::cgroup::{Cgroup, CgroupRecord, Intended};
 use crate::error::{Context, During};
-use crate::isolate::{HookPoint, check_terminal, connect_console_socket};
+use crate::isolate::{HookPoint, Landlock, check_terminal, connect_console_socket};
+use crate::kernel::{WindowSize, window_size};
 use crate::launch::{Exit, Launcher, Process, Request, receive_descriptor, start};
 use crate::sandbox::Stream;
 use crate::value::Timestamp;
@@ -31,6 +33,7 @@ pub struct Create<'a> {
     preserved: u32,
     no_pivot: bool,
     no_new_keyring: bool,
+    landlock: Option<Landlock>,
     console_socket: Option<PathBuf>,
 }
 
@@ -55,6 +58,7 @@ impl<'a> Create<'a> {
             preserved: 0,
             no_pivot: false,
             no_new_keyring: false,
+            landlock: None,
             console_socket: None,
         }
     }
@@ -91,6 +95,14 @@ impl<'a> Create<'a> {
     #[must_use]
     pub fn no_new_keyring(mut self, on: bool) -> Create<'a> {
         self.no_new_keyring = on;
+        self
+    }
+
+    /// The files and ports that the container's first process and all it starts may use, as the kernel's Landlock enforces
+    /// it, on top of what the configuration says. Where the kernel has none, creating is an error.
+    #[must_use]
+    pub fn landlock(mut self, landlock: Landlock) -> Create<'a> {
+        self.landlock = Some(landlock);
         self
     }
 
@@ -150,6 +162,7 @@ impl<'a> Create<'a> {
             preserved: self.preserved,
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
+            landlock: self.landlock.as_ref(),
             fifos: None,
         })?;
         Ok(lowered.plan.verified()?.to_string())
@@ -203,10 +216,11 @@ impl<'a> Create<'a> {
             preserved: self.preserved,
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
+            landlock: self.landlock.as_ref(),
             fifos: if at_once { None } else { Some(fifo::make(&home)?) },
         });
         let lowered = lowered.map_err(|error| report(&config.spec, &record.bundle, error))?;
-        lowered.warnings.iter().for_each(|warning| home.warn(warning));
+        config.warnings.iter().chain(&lowered.warnings).for_each(|warning| home.warn(warning));
         let launched = launch(lowered, &mut record, &config, &home, &group, self.pid_file.as_deref());
         let process = launched.and_then(|process| {
             if at_once {
@@ -309,6 +323,7 @@ fn launch(
         id_map: lowered.id_map,
         gate: told.gate(&config.spec),
         after_exec_of_stage: Some(Box::new(ready)),
+        listener: hand_over(&told, &config.spec),
     };
     start(&Launcher::shared()?, request)
 }
@@ -338,8 +353,8 @@ pub(super) struct Streams<'a> {
 pub(super) enum Stdio {
     /// These.
     Streams([OwnedFd; 3]),
-    /// A terminal, whose master is sent over this socket.
-    Terminal(OwnedFd),
+    /// A terminal, whose master is sent over this socket, and which has this size unless the process says otherwise.
+    Terminal(OwnedFd, Option<WindowSize>),
 }
 
 /// What the process gets, and the end of a socket from which the master of its terminal is to be taken.
@@ -347,10 +362,12 @@ pub(super) fn stdio(terminal: bool, wanted: Streams<'_>) -> Result<(Stdio, Optio
     check_terminal(terminal, wanted.console_socket.is_some(), wanted.detached)?;
     match (terminal, wanted.console_socket) {
         (false, _) => Ok((Stdio::Streams(own_streams(wanted.streams)?), None)),
-        (true, Some(path)) => Ok((Stdio::Terminal(connect_console_socket(path)?), None)),
+        (true, Some(path)) => Ok((Stdio::Terminal(connect_console_socket(path)?, None), None)),
         (true, None) => {
             let (ours, theirs) = UnixStream::pair().during(|| "create a socket for the terminal")?;
-            Ok((Stdio::Terminal(theirs.into()), Some(ours.into())))
+            // As that of the caller, who stands in for it.
+            let size = window_size(std::io::stdin().as_fd()).ok();
+            Ok((Stdio::Terminal(theirs.into(), size), Some(ours.into())))
         }
     }
 }

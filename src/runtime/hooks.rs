@@ -4,10 +4,11 @@ use super::record::Record;
 use super::state::OCI_VERSION;
 use crate::Result;
 use crate::error::During;
+use crate::isolate::seccomp::Listener;
 use crate::isolate::{HookPoint, HookState, run_hooks, run_poststop_hooks};
-use crate::launch::{Gate, Launcher};
+use crate::launch::{Gate, HandOver, Launcher};
 use crate::network::{MovedDevice, move_devices};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{ContainerState, Spec, State};
 use std::fs::File;
 use std::os::fd::AsFd;
 
@@ -53,6 +54,18 @@ impl Record {
             self.run_hooks(spec, HookPoint::CreateRuntime, Some(pid))
         }))
     }
+}
+
+/// Sends the descriptor of the container's filter to the supervisor that `linux.seccomp.listenerPath` names.
+pub(super) fn hand_over<'a>(record: &'a Record, spec: &'a Spec) -> Option<HandOver<'a>> {
+    let listener = spec.linux().as_ref()?.seccomp().as_ref().and_then(Listener::of)?;
+    Some(Box::new(move |descriptor, pid| {
+        let mut state = State::default();
+        state.set_version(OCI_VERSION.to_owned()).set_id(record.id.clone()).set_bundle(record.bundle.clone());
+        state.set_status(ContainerState::Creating).set_pid(Some(pid));
+        state.set_annotations(Some(record.annotations.clone().into_iter().collect()));
+        listener.hand_over(descriptor, pid, state)
+    }))
 }
 
 /// Whether the start waits for what is done from outside.

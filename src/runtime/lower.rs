@@ -6,9 +6,10 @@ use super::hooks::{has_gate, moved_devices};
 use super::record::Remedy;
 use crate::cgroup::{Cgroup, Join};
 use crate::isolate::{
-    Circumstances, CommandLine, HookPoint, HookState, MountNamespace, Namespaces, Surroundings, check_hooks,
-    lower_console, lower_controlling_terminal, lower_exec, lower_fence, lower_filesystem, lower_find, lower_gate,
-    lower_hook_directory, lower_hooks, lower_join_cgroup, lower_keyring, lower_own, lower_process, lower_terminal,
+    Circumstances, CommandLine, HookPoint, HookState, Landlock, MountNamespace, Namespaces, Surroundings, TerminalEnd,
+    check_hooks, lower_console, lower_controlling_terminal, lower_exec, lower_fence, lower_filesystem, lower_find,
+    lower_gate, lower_hook_directory, lower_hooks, lower_join_cgroup, lower_own, lower_process, lower_sysctls,
+    lower_terminal, validate_process,
 };
 use crate::kernel::is_open;
 use crate::launch::{Channel, IdMap};
@@ -33,6 +34,7 @@ pub(super) struct Setting<'a> {
     pub(super) preserved: u32,
     pub(super) no_pivot: bool,
     pub(super) no_new_keyring: bool,
+    pub(super) landlock: Option<&'a Landlock>,
     /// The fifos of a start by another process; without, the start goes on at the parent's word.
     pub(super) fifos: Option<[OwnedFd; 2]>,
 }
@@ -60,6 +62,7 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
     let process = spec.process().as_ref().ok_or_else(|| Error::invalid("process is missing"))?;
     let namespaces = Namespaces::from_runtime_spec(spec)?;
     check_hooks(spec)?;
+    validate_process(spec, process)?;
     if !moved_devices(spec).is_empty() && !namespaces.has(libc::CLONE_NEWNET) {
         return Err(Error::invalid("linux.netDevices: the container has no network namespace of its own"));
     }
@@ -72,18 +75,21 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
     preserve(&mut plan, setting.preserved)?;
     let stdio = match setting.stdio {
         Stdio::Streams(streams) => Ends::Streams(streams.map(|stream| plan.inherit(stream))),
-        Stdio::Terminal(socket) => Ends::Terminal(plan.inherit(socket)),
+        Stdio::Terminal(socket, size) => Ends::Terminal(TerminalEnd { socket: plan.inherit(socket), size }),
     };
     let fifos = setting.fifos.map(|fifos| fifos.map(|fifo| plan.inherit(fifo)));
 
     lower_fence(&mut plan);
     plan.push(OpCode::NewSession, &[], "start a new session");
-    if !setting.no_new_keyring {
-        lower_keyring(&mut plan, "");
-    }
     let offsets = namespaces.lower_early(&mut plan);
-    let circumstances =
-        Circumstances { user_namespace: flags & libc::CLONE_NEWUSER != 0, joins: false, preserved: setting.preserved };
+    let keyring = format!("_ses.{}", setting.hook_state.id);
+    let circumstances = Circumstances {
+        user_namespace: flags & libc::CLONE_NEWUSER != 0,
+        joins: false,
+        keyring: (!setting.no_new_keyring).then_some(keyring.as_str()),
+        landlock: setting.landlock,
+        preserved: setting.preserved,
+    };
     lower_own(&mut plan, process, circumstances)?;
     lower_join_cgroup(&mut plan, &tasks);
     let at_clone = namespaces.lower(&mut plan, spec, offsets);
@@ -99,11 +105,12 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
     };
     let mut terminal = None;
     lower_filesystem(&mut plan, spec, &surroundings, |plan, root| {
-        if let Ends::Terminal(socket) = stdio {
-            let slave = lower_terminal(plan, root, process, socket)?;
+        if let Ends::Terminal(end) = stdio {
+            let slave = lower_terminal(plan, root, process, end)?;
             lower_console(plan, root, slave);
             terminal = Some(slave);
         }
+        lower_sysctls(plan, spec)?;
         lower_hooks_before_pivot(plan, spec, &setting.hook_state)
     })?;
     plan.phase(Phase::Session);
@@ -152,8 +159,8 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
 #[derive(Clone, Copy)]
 enum Ends {
     Streams([Slot; 3]),
-    /// The socket for the master.
-    Terminal(Slot),
+    /// A terminal.
+    Terminal(TerminalEnd),
 }
 
 /// What happens when all is mounted and the host's root is still in sight (runtime-spec, Lifecycle, steps 3 to 5).

@@ -52,7 +52,7 @@ fn problems(spec: &Spec, bundle: &Path) -> Vec<Error> {
     }
     if let Some(process) = spec.process() {
         let circumstances =
-            Circumstances { user_namespace: flags & libc::CLONE_NEWUSER != 0, joins: false, preserved: 0 };
+            Circumstances { user_namespace: flags & libc::CLONE_NEWUSER != 0, ..Circumstances::default() };
         let mut plan = Builder::new();
         ask(lower_own(&mut plan, process, circumstances));
         ask(lower_process(&mut plan, spec, process, circumstances, &mut |_| {}, |_| Ok(())));

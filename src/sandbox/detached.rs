@@ -92,6 +92,7 @@ impl Sandbox {
             id_map: lowered.id_map,
             gate: None,
             after_exec_of_stage: lowered.arm.map(|arm| arm as _),
+            listener: None,
         };
         start_keeper(&launcher, request)
     }

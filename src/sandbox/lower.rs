@@ -6,9 +6,9 @@ use crate::cgroup::{Cgroup, Join};
 use crate::error::During;
 use crate::isolate::seccomp::Filter;
 use crate::isolate::{
-    CapabilitySet, CapabilitySets, CommandLine, MASKED_PATHS, MountTargets, Privileges, READ_ONLY_PATHS, lower_binds,
-    lower_confinement, lower_devices, lower_exec, lower_fence, lower_join_cgroup, lower_keyring, lower_masks,
-    lower_null, lower_pivot, lower_proc, lower_root, lower_sys, lower_tmpfs, lower_user_namespace,
+    CapabilitySet, CapabilitySets, CommandLine, Confinement, MASKED_PATHS, MountTargets, Privileges, READ_ONLY_PATHS,
+    lower_binds, lower_confinement, lower_devices, lower_exec, lower_fence, lower_join_cgroup, lower_keyring,
+    lower_masks, lower_null, lower_pivot, lower_proc, lower_root, lower_sys, lower_tmpfs, lower_user_namespace,
 };
 use crate::launch::{Channel, IdMap, Request};
 use crate::plan::op::OpCode;
@@ -47,6 +47,7 @@ impl Lowered {
             id_map: self.id_map,
             gate: None,
             after_exec_of_stage: self.arm.map(|arm| arm as _),
+            listener: None,
         })
     }
 }
@@ -228,10 +229,13 @@ impl Sandbox {
             preserved: 0,
             die_with_parent: self.die_with_parent.then_some(u32::from(!self.kept)),
         };
-        lower_confinement(plan, &privileges, filter, |plan| {
+        let confinement =
+            Confinement { privileges: &privileges, filter, landlock: self.landlock.as_ref(), parent_leaves: false };
+        let park = |plan: &mut Builder| {
             park(plan);
             Ok(())
-        })
+        };
+        lower_confinement(plan, confinement, |_| Ok(()), park)
     }
 
     /// `arguments` with the sandbox's environment.

@@ -69,7 +69,13 @@ pub(crate) const POLLOUT: i16 = 4;
 pub(crate) const POLLHUP: i16 = 0x10;
 
 pub(crate) const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
+pub(crate) const KEYCTL_SETPERM: usize = 5;
+pub(crate) const KEYCTL_DESCRIBE: usize = 6;
+pub(crate) const KEY_USR_SEARCH: u64 = 0x8_0000;
 
+pub(crate) const LANDLOCK_RULE_PATH_BENEATH: usize = 1;
+/// Execute, write, read, truncate, ioctl: the rights of what is no directory.
+pub(crate) const LANDLOCK_FILE_RIGHTS: u64 = 0b1100_0000_0000_0111;
 pub(crate) const IOPRIO_WHO_PROCESS: usize = 1;
 pub(crate) const PROC_SUPER_MAGIC: u32 = 0x9fa0;
 
@@ -139,6 +145,7 @@ pub(crate) const S_IFIFO: u32 = 0o010000;
 
 
 pub(crate) const SECCOMP_SET_MODE_FILTER: usize = 1;
+pub(crate) const SECCOMP_FILTER_FLAG_NEW_LISTENER: u32 = 8;
 pub(crate) const PR_SET_SECCOMP: usize = 22;
 pub(crate) const SECCOMP_MODE_STRICT: usize = 1;
 
@@ -163,5 +170,6 @@ pub(crate) const ECONNRESET: i32 = 104;
 pub(crate) const ETIMEDOUT: i32 = 110;
 pub(crate) const ECANCELED: i32 = 125;
 pub(crate) const ECONNREFUSED: i32 = 111;
+pub(crate) const EKEYREJECTED: i32 = 129;
 pub(crate) const EHOSTUNREACH: i32 = 113;
 pub(crate) const EINPROGRESS: i32 = 115;

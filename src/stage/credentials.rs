@@ -117,10 +117,36 @@ pub(crate) fn no_new_privileges() -> Result<(), Errno> {
 }
 
 /// Joins the session keyring of this name, made where there is none, or a new one without a name where it is empty.
+/// Fails with EKEYREJECTED where the keyring of that name is another user's, who could read what is put into it.
 pub(crate) fn new_keyring(name: &[u8]) -> Result<(), Errno> {
-    let text = if name.is_empty() { core::ptr::null() } else { name.as_ptr() };
-    // SAFETY: the name is NUL-terminated within the plan.
-    unsafe { call!(KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, text) }.map(drop)
+    if name.is_empty() {
+        // SAFETY: no name.
+        return unsafe { call!(KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, 0) }.map(drop);
+    }
+    let mut description = [0u8; 128];
+    // SAFETY: the name is NUL-terminated within the plan, the buffer live and its size passed.
+    let (serial, own) = unsafe {
+        let serial = call!(KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr())?;
+        call!(KEYCTL, KEYCTL_DESCRIBE, serial, description.as_mut_ptr(), description.len())?;
+        (serial, call!(GETEUID)? as u64)
+    };
+    // Type, user, group, permissions, name.
+    let mut fields = description.split(|&byte| byte == b';').skip(1);
+    let mut number = |radix: u64| fields.next().and_then(|digits| parse(digits, radix)).ok_or(EPROTO);
+    let (owner, _, permissions) = (number(10)?, number(10)?, number(16)?);
+    if owner != own {
+        return Err(EKEYREJECTED);
+    }
+    // As runc: found by its name only by those that may search it, as the same user's next process is to.
+    // SAFETY: plain numbers.
+    unsafe { call!(KEYCTL, KEYCTL_SETPERM, serial, permissions | KEY_USR_SEARCH) }.map(drop)
+}
+
+fn parse(digits: &[u8], radix: u64) -> Option<u64> {
+    digits.iter().try_fold(0u64, |value, &byte| {
+        let digit = (byte as char).to_digit(radix as u32)?;
+        value.checked_mul(radix)?.checked_add(u64::from(digit))
+    })
 }
 
 /// Limits a resource.
@@ -135,6 +161,15 @@ pub(crate) fn resource_limit(resource: u32, soft: u64, hard: u64) -> Result<(), 
 struct FilterProgram {
     length: u16,
     instructions: *const u8,
+}
+
+/// Loads a system call filter whose supervisor gets its descriptor; the exec closes this process's own.
+pub(crate) fn load_listening_filter(program: &Program, offset: u32, count: u32, flags: u32) -> Result<(), Errno> {
+    let filter = FilterProgram { length: count as u16, instructions: program.address(offset) };
+    let flags = flags | SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    // SAFETY: the verifier has proved that `count` instructions lie there.
+    let listener = unsafe { call!(SECCOMP, SECCOMP_SET_MODE_FILTER, flags, &raw const filter) }?;
+    super::parent::hand_over_listener(program, listener as i32)
 }
 
 /// Loads a system call filter.

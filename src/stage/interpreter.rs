@@ -4,7 +4,9 @@ use super::constant::*;
 use super::program::{EMPTY, Program};
 use super::call::call;
 use super::syscall::Errno;
-use super::{attributes, credentials, execute, files, hook, init, keeper, mounts, parent, place, process, terminal};
+use super::{
+    attributes, credentials, execute, files, hook, init, keeper, landlock, mounts, parent, place, process, terminal,
+};
 use crate::plan::layout::{Message, Role, State};
 use crate::plan::op::{Op, OpCode, Tolerate};
 use core::sync::atomic::Ordering;
@@ -117,6 +119,9 @@ fn step(program: &mut Program, op: &Op) -> Result<(), Errno> {
         | OpCode::RaiseAmbient
         | OpCode::CheckCapabilities
         | OpCode::NoNewPrivileges
+        | OpCode::LandlockAllow
+        | OpCode::LandlockRestrict
+        | OpCode::LoadListeningFilter
         | OpCode::LoadFilter => privilege_step(program, code, &op.arguments),
         _ => process_step(program, code, &op.arguments),
     }
@@ -232,6 +237,9 @@ fn privilege_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> 
         OpCode::SetCapabilities => credentials::set_capabilities(wide(a, b), wide(c, d), wide(e, f)),
         OpCode::RaiseAmbient => credentials::raise_ambient(wide(a, b)),
         OpCode::CheckCapabilities => credentials::check_capabilities(program.words(a, b).ok_or(EPROTO)?),
+        OpCode::LandlockAllow => landlock::allow(program.slot(a), program.address(b), u64::from(c)),
+        OpCode::LandlockRestrict => landlock::restrict(program.slot(a)),
+        OpCode::LoadListeningFilter => credentials::load_listening_filter(program, a, b, c),
         OpCode::NoNewPrivileges => credentials::no_new_privileges(),
         _ => credentials::load_filter(program, a, b, c),
     }

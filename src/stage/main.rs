@@ -36,6 +36,7 @@ mod stage {
     pub(crate) mod init;
     pub(crate) mod interpreter;
     pub(crate) mod keeper;
+    pub(crate) mod landlock;
     pub(crate) mod log;
     pub(crate) mod maps;
     pub(crate) mod memory;

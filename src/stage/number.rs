@@ -31,6 +31,7 @@ mod table {
     pub(crate) const GETCWD: usize = 79;
     pub(crate) const FCHDIR: usize = 81;
     pub(crate) const UMASK: usize = 95;
+    pub(crate) const GETEUID: usize = 107;
     pub(crate) const GETPPID: usize = 110;
     pub(crate) const SETSID: usize = 112;
     pub(crate) const KEYCTL: usize = 250;
@@ -126,6 +127,7 @@ mod table {
     pub(crate) const GETCWD: usize = 17;
     pub(crate) const FCHDIR: usize = 50;
     pub(crate) const UMASK: usize = 166;
+    pub(crate) const GETEUID: usize = 175;
     pub(crate) const GETPPID: usize = 173;
     pub(crate) const SETSID: usize = 157;
     pub(crate) const KEYCTL: usize = 219;

@@ -103,6 +103,14 @@ pub(crate) fn ask(program: &Program, message: u8) -> Result<(), Errno> {
     wait_to_go_on(socket)
 }
 
+/// Hands the parent the descriptor of a filter and waits until the supervisor has it. A filter is in force: nothing else
+/// is called.
+pub(crate) fn hand_over_listener(program: &Program, listener: i32) -> Result<(), Errno> {
+    let socket = program.header().status as i32;
+    send(socket, Message::LISTENER, Some(listener))?;
+    wait_to_go_on(socket)
+}
+
 /// Lets go of the parent and waits for whoever writes a byte into the fifo `start`. This process holds both ends of it, so
 /// that it waits although nobody else has opened it.
 pub(crate) fn await_start(program: &mut Program, start: u32, outcome: u32) -> Result<(), Errno> {

@@ -6,21 +6,24 @@ use crate::isolate::rlimit::{Resource, ResourceLimit};
 use crate::kernel::resource_limit;
 use crate::plan::Builder;
 use crate::{Error, Result};
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{PosixRlimit, Process};
 
-/// The limits, each resource at most once (runtime-spec, config, "POSIX process": duplicates are an error).
+/// The limits, each resource at most once.
 pub(super) fn limits(process: &Process) -> Result<Vec<ResourceLimit>> {
-    let mut limits: Vec<ResourceLimit> = Vec::new();
-    for (index, entry) in process.rlimits().iter().flatten().enumerate() {
-        let field = || format!("process.rlimits[{index}]");
-        let resource: Resource = entry.typ().to_string().parse()?;
-        let limit = ResourceLimit::new(resource, entry.soft(), entry.hard()).map_err(|error| error.context(field()))?;
-        if limits.iter().any(|other| other.resource() == resource) {
-            return Err(Error::invalid(format!("{}: {} is there twice", field(), entry.typ())));
-        }
-        limits.push(limit);
+    let mut seen = Vec::new();
+    process.rlimits().iter().flatten().enumerate().map(|(index, entry)| limit(index, entry, &mut seen)).collect()
+}
+
+/// The limit of entry `index`; its resource must not be among those `seen` (runtime-spec, config, "POSIX process":
+/// duplicates are an error).
+pub(super) fn limit(index: usize, entry: &PosixRlimit, seen: &mut Vec<Resource>) -> Result<ResourceLimit> {
+    let field = || format!("process.rlimits[{index}]");
+    let resource: Resource = entry.typ().to_string().parse()?;
+    if seen.contains(&resource) {
+        return Err(Error::invalid(format!("{}: {} is there twice", field(), entry.typ())));
     }
-    Ok(limits)
+    seen.push(resource);
+    ResourceLimit::new(resource, entry.soft(), entry.hard()).map_err(|error| error.context(field()))
 }
 
 /// Raises the hard limits that are above this process's own: the rights of the user namespace, which is still to come,

@@ -11,19 +11,37 @@ pub(crate) struct Call {
     pub(crate) arguments: [u64; 6],
 }
 
+/// What becomes of a system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It runs, logged or not.
+    Runs,
+    /// A supervisor decides.
+    Asks,
+    /// It fails, or ends the process, or needs a tracer.
+    Refused,
+}
+
 impl Filter {
-    /// Whether this process may make the system call of this name with this first argument: it runs, logged or not.
-    pub(crate) fn lets_pass(&self, name: &str, first: u64) -> bool {
-        let action = self.action(name, first);
-        matches!(action, Some(libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG))
+    /// What becomes of the system call of this name with this first argument, made by the stage. Where a filter says
+    /// that there is no clone3, whose argument it cannot see, the stage takes clone.
+    pub(crate) fn decide(&self, name: &str, first: u64) -> Fate {
+        const NO_SUCH_CALL: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+        let Some(value) = self.value(name, first) else { return Fate::Refused };
+        match value & libc::SECCOMP_RET_ACTION_FULL {
+            libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG => Fate::Runs,
+            libc::SECCOMP_RET_USER_NOTIF => Fate::Asks,
+            _ if value == NO_SUCH_CALL && name == "clone3" => self.decide("clone", first),
+            _ => Fate::Refused,
+        }
     }
 
-    /// The `SECCOMP_RET_*` of a call of the native architecture, without its data.
-    fn action(&self, name: &str, first: u64) -> Option<u32> {
+    /// What it returns for a call of the native architecture.
+    fn value(&self, name: &str, first: u64) -> Option<u32> {
         let native = Architecture::native()?;
         let number = Syscall::named(name)?.number(native)?;
         let call = Call { number, architecture: native.audit_number(), arguments: [first, 0, 0, 0, 0, 0] };
-        Some(self.run(&call) & libc::SECCOMP_RET_ACTION_FULL)
+        Some(self.run(&call))
     }
 
     /// What it returns for a call.

@@ -8,6 +8,7 @@ use super::account::set_home;
 use super::config::{Config, check_process};
 use super::container::{Opened, write_pid};
 use super::create::{Streams, stdio};
+use super::hooks::hand_over;
 use super::state::Status;
 use crate::cgroup::Cgroup;
 use crate::error::Context;
@@ -209,7 +210,8 @@ impl<'a> Exec<'a> {
         };
         let mut warn = |warning: String| self.container.warn(&warning);
         let (preserved, spec) = (self.preserved, &config.spec);
-        let setting = Setting { spec, process: &process, stdio, first, namespaces, join, preserved };
+        let keyring = format!("_ses.{}", record.id);
+        let setting = Setting { spec, process: &process, stdio, first, namespaces, join, preserved, keyring: &keyring };
         let lowered = lower(setting, &mut warn)?;
         let pid_file = self.pid_file;
         let request = Request {
@@ -220,6 +222,7 @@ impl<'a> Exec<'a> {
             id_map: None,
             gate: None,
             after_exec_of_stage: Some(Box::new(|pid| pid_file.map_or(Ok(()), |path| write_pid(&path, pid)))),
+            listener: hand_over(&record, &config.spec),
         };
         let process = start(&Launcher::shared()?, request)?;
         let terminal = master.map(|socket| receive_descriptor(socket.as_fd())).transpose()?;
