@@ -6,7 +6,7 @@ use super::container::write_pid;
 use super::hooks::hand_over;
 use super::limits::Placement;
 use super::lower::{Lowered, Setting, lower};
-use super::record::{Home, Identity, Record, VERSION};
+use super::record::{Home, Identity, Lock, Record, VERSION};
 use super::validate::report;
 use super::{Container, Runtime, fifo};
 use crate::cgroup::{Cgroup, CgroupRecord, Intended};
@@ -170,13 +170,22 @@ impl<'a> Create<'a> {
         Ok(lowered.plan.verified()?.to_string())
     }
 
-    fn make(self, at_once: bool) -> Result<Running> {
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn pid_path(&self) -> Option<&Path> {
+        self.pid_file.as_deref()
+    }
+
+    /// Everything before there is a process: the state directory, locked, the control group and the record.
+    pub(super) fn prepare(&self) -> Result<Prepared> {
         let home = self.runtime.home(&self.id)?;
         let bundle = fs::canonicalize(&self.bundle).during(|| format!("find bundle {}", self.bundle.display()))?;
         let mut config = Config::of_bundle(&bundle)?;
-        let wrong = |config: &Config, error| report(&config.spec, &bundle, error);
         let placement = Placement::of(&config.spec, &self.id, self.runtime.rootless);
-        let Placement { path, resources, policy } = placement.map_err(|error| wrong(&config, error))?;
+        let placement = placement.map_err(|error| report(&config.spec, &bundle, error))?;
+        let Placement { path, resources, policy } = placement;
         let rootfs = find_rootfs(&bundle, &config)?;
         if let Some(process) = config.spec.process_mut() {
             set_home(process, &rootfs);
@@ -192,6 +201,11 @@ impl<'a> Create<'a> {
         let (group, _) = intended.make(&resources, policy)?;
         undo.group = Some(group.clone());
         record.cgroup = Some(group.record());
+        Ok(Prepared { home, config, record, group, undo, lock })
+    }
+
+    fn make(self, at_once: bool) -> Result<Running> {
+        let Prepared { home, config, mut record, group, undo, lock } = self.prepare()?;
         let console_socket = self.console_socket.as_deref();
         let streams = Streams { streams: self.streams, console_socket, detached: !at_once };
         let (stdio, master) = stdio(has_terminal(&config), streams)?;
@@ -206,7 +220,7 @@ impl<'a> Create<'a> {
         };
         let lowered = lower(Setting {
             config: &config,
-            bundle: &bundle,
+            bundle: &record.bundle,
             group: &group,
             hook_state: record.hook_state(),
             stdio,
@@ -217,7 +231,7 @@ impl<'a> Create<'a> {
             resctrl,
             fifos: if at_once { None } else { Some(fifo::make(&home)?) },
         });
-        let lowered = lowered.map_err(|error| wrong(&config, error))?;
+        let lowered = lowered.map_err(|error| report(&config.spec, &record.bundle, error))?;
         config.warnings.iter().chain(&lowered.warnings).for_each(|warning| home.warn(warning));
         let launched = launch(lowered, &mut record, &config, &home, &group, self.pid_file.as_deref());
         let process = launched.and_then(|process| {
@@ -398,7 +412,28 @@ fn own_streams(streams: [Stream; 3]) -> Result<[OwnedFd; 3]> {
     Ok([open(input)?, open(output)?, open(error)?])
 }
 
+/// A container without a process; taken back when dropped.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) home: Home,
+    pub(super) config: Config,
+    pub(super) record: Record,
+    pub(super) group: Cgroup,
+    undo: Undo,
+    lock: Lock,
+}
+
+impl Prepared {
+    /// It has its process: it stays.
+    pub(super) fn done(self) -> Container {
+        self.undo.keep();
+        drop(self.lock);
+        Container::of(self.home)
+    }
+}
+
 /// Takes back a creation that does not come to its end.
+#[derive(Debug)]
 struct Undo {
     home: Option<Home>,
     group: Option<Cgroup>,

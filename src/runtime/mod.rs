@@ -17,10 +17,12 @@
 //! ```
 
 mod account;
+mod checkpoint;
 mod config;
 mod container;
 mod control;
 mod create;
+mod criu;
 mod delete;
 mod events;
 mod exec;
@@ -36,8 +38,10 @@ mod state;
 mod validate;
 
 pub use crate::value::{parse_duration, parse_signal};
+pub use checkpoint::Restored;
 pub use container::Container;
 pub use create::{Create, Running};
+pub use criu::Criu;
 pub use events::{Event, Events};
 pub use exec::{Exec, Executed};
 pub use features::features;
