@@ -135,7 +135,7 @@ impl fmt::Display for Error {
         f.write_str(&self.0.message)?;
         if let Some(errno) = self.0.errno {
             let known = nix::errno::Errno::from_raw(errno);
-            write!(f, ": {} ({known:?})", known.desc())?;
+            write!(f, ": {} ({known:?})", small(known.desc()))?;
         }
         if let Some(source) = &self.0.source {
             write!(f, ": {source}")?;
@@ -144,6 +144,15 @@ impl fmt::Display for Error {
             write!(f, " (hint: {hint})")?;
         }
         Ok(())
+    }
+}
+
+/// Begins small, as errors in the middle of a line do: engines look for "no such file or directory" in a runtime's.
+fn small(text: &str) -> String {
+    let mut letters = text.chars();
+    match (letters.next(), letters.as_str()) {
+        (Some(first), rest) if rest.starts_with(char::is_lowercase) => format!("{}{rest}", first.to_ascii_lowercase()),
+        _ => text.to_owned(),
     }
 }
 
@@ -242,10 +251,11 @@ mod tests {
             .context("starting api-2");
         assert_eq!(
             error.to_string(),
-            "starting api-2: mount proc on /proc: Operation not permitted (EPERM) (hint: the outer container masks /proc)"
+            "starting api-2: mount proc on /proc: operation not permitted (EPERM) (hint: the outer container masks /proc)"
         );
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert_eq!(error.errno(), Some(libc::EPERM));
+        assert_eq!(Error::os("read /a", libc::EIO).to_string(), "read /a: I/O error (EIO)");
         let hostile = Error::invalid("execute a\nroot logged in\u{1b}[2J").context("b\r").source_error("c\u{9b}");
         assert_eq!(hostile.to_string(), "b\\r: execute a\\nroot logged in\\u{1b}[2J: c\\u{9b}");
     }

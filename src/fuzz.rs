@@ -10,6 +10,11 @@ pub fn reference(data: &[u8]) {
     assert!(!reference.repository().split('/').any(|part| matches!(part, "" | "." | "..")));
 }
 
+/// Configurations of containers.
+pub fn config(data: &[u8]) {
+    crate::runtime::fuzz_config(data);
+}
+
 /// Layer archives, compressed or not: within the budget every member has a clean path, and nothing else comes of it.
 pub fn layer(data: &[u8]) {
     use crate::archive::{Budget, TarReader, decompress};

@@ -136,7 +136,7 @@ fn rootless_binds_and_memory_file_systems_work() {
 fn rootless_ids_that_are_not_mapped_are_refused_with_the_reason() {
     let place = Place::new();
     let error = place.sandbox("id").user(1000, 1000, []).spawn().unwrap_err();
-    assert!(error.to_string().starts_with("become user 1000 and group 1000: Invalid argument (EINVAL)"), "{error}");
+    assert!(error.to_string().starts_with("become user 1000 and group 1000: invalid argument (EINVAL)"), "{error}");
     assert!(error.remedy().unwrap().contains("not mapped"), "{error}");
 }
 

@@ -52,7 +52,7 @@ fn a_missing_program_is_named() {
     let root = busybox_root();
     let error = Sandbox::new(Root::Directory(root.path().to_owned()), ["nothing-here"]).spawn().unwrap_err();
     assert_eq!(error.kind(), coracle::ErrorKind::Exec);
-    assert!(error.to_string().starts_with("execute nothing-here: No such file or directory (ENOENT)"), "{error}");
+    assert!(error.to_string().starts_with("execute nothing-here: no such file or directory (ENOENT)"), "{error}");
 }
 
 #[test]

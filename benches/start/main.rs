@@ -7,20 +7,32 @@
 
 #![allow(unsafe_code)]
 
+#[path = "../support/bundle.rs"]
+mod bundle;
+#[path = "../support/floor.rs"]
 mod floor;
-mod peers;
+#[path = "../support/machine.rs"]
+mod machine;
+#[path = "../support/peer.rs"]
+mod peer;
+#[path = "../support/profile.rs"]
+mod profile;
 #[path = "../../tests/support/tiny.rs"]
 mod tiny;
+#[path = "../support/turns.rs"]
+mod turns;
 
+use bundle::Bundle;
 use coracle::cgroup::{Cgroup, Limits, Policy};
 use coracle::seccomp::{Architecture, Profile};
 use coracle::{CapabilitySet, Cpus, Memory, NetworkMode, Root, Sandbox, Seccomp};
 use criterion::Criterion;
 use floor::Floor;
-use peers::{Peer, write_bundle};
+use peer::Peer;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use turns::{Contestant, take_turns, timed};
 
 /// One configuration.
 #[derive(Clone, Copy)]
@@ -43,39 +55,15 @@ impl Case {
     }
 }
 
-/// One start to its end, made in a certain way.
-struct Contestant<'a> {
-    name: &'static str,
-    /// Others take so long that a quarter of the rounds must do.
-    every: usize,
-    run: Box<dyn Fn() + 'a>,
-}
-
-/// A mount namespace of this process's own, without the version 2 control groups of a hybrid machine: crun refuses to
-/// work where it sees both versions.
-fn leave_hybrid_mode() {
-    let flags = libc::MS_REC | libc::MS_PRIVATE;
-    // SAFETY: all texts are NUL-terminated.
-    unsafe {
-        assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0, "this bench needs root");
-        assert_eq!(libc::mount(c"none".as_ptr(), c"/".as_ptr(), std::ptr::null(), flags, std::ptr::null()), 0);
-        libc::umount2(c"/sys/fs/cgroup/unified".as_ptr(), libc::MNT_DETACH);
-    }
-}
-
 fn main() {
-    leave_hybrid_mode();
+    machine::leave_hybrid_mode();
     let scratch = tempfile::Builder::new().prefix("coracle-bench-").tempdir().unwrap();
-    let root = scratch.path().join("root");
-    std::fs::create_dir_all(root.join("bin")).unwrap();
-    for name in ["proc", "dev", "sys"] {
-        std::fs::create_dir(root.join(name)).unwrap();
-    }
-    tiny::tiny_program(&root.join("bin/exit"));
+    let root = machine::root(scratch.path());
     if std::env::args().any(|argument| argument == "--test") {
         CASES
             .into_iter()
-            .for_each(|case| contestants(&root, scratch.path(), case, true).iter().for_each(|one| (one.run)()));
+            .flat_map(|case| contestants(&root, scratch.path(), case, true))
+            .for_each(|one| _ = (one.run)());
         return;
     }
     // With a filter for the plain measurements there is no table.
@@ -110,6 +98,27 @@ fn ours_limited(root: &Path, case: Case, number: u32) {
     group.remove().unwrap();
 }
 
+/// The case as a bundle for the contestant `name`.
+fn bundle<'a>(root: &'a Path, case: Case, name: &str) -> Bundle<'a> {
+    Bundle {
+        root,
+        full: case.full,
+        network: case.network,
+        joins: None,
+        // runc itself cannot do without a /proc.
+        proc: name == "runc",
+        command: "/bin/exit",
+        group: "/coracle-bench-peer".to_owned(),
+        files: &[],
+    }
+}
+
+fn theirs(peer: &Peer, directory: &Path) {
+    let name = format!("coracle-bench-{}", std::process::id());
+    let status = peer.command(&["run", "--bundle", directory.to_str().unwrap(), &name]).status().unwrap();
+    assert!(status.success(), "{status}");
+}
+
 /// The filter that the library loads by default.
 fn filter() -> Vec<u8> {
     let native = Architecture::native().unwrap();
@@ -118,55 +127,31 @@ fn filter() -> Vec<u8> {
 
 fn contestants<'a>(root: &'a Path, scratch: &Path, case: Case, with_peers: bool) -> Vec<Contestant<'a>> {
     let number = Cell::new(0);
-    let floor = Floor::new(root, case.network);
-    let floor = if case.full { floor.full(filter()) } else { floor };
+    let floor = Floor::new(&bundle(root, case, "floor"), filter());
     let mut all = vec![
-        Contestant { name: "floor", every: 1, run: Box::new(move || floor.run()) },
+        Contestant { name: "floor", every: 1, run: Box::new(move || timed(|| floor.run())) },
         Contestant {
             name: "coracle",
             every: 1,
             run: Box::new(move || {
                 number.set(number.get() + 1);
-                ours_limited(root, case, number.get());
+                timed(|| ours_limited(root, case, number.get()))
             }),
         },
     ];
     if with_peers {
         for name in ["crun", "runc"] {
-            let bundle: PathBuf = scratch.join(format!("{name}-{}", case.name().replace(' ', "")));
-            // runc itself cannot do without a /proc.
-            write_bundle(&bundle, root, case.full, case.network, name == "runc");
-            match Peer::find(name, &bundle, case.full) {
-                Some(peer) => all.push(Contestant { name, every: 4, run: Box::new(move || peer.run()) }),
-                None => println!("{name} is not installed"),
+            let directory: PathBuf = scratch.join(format!("{name}-{}", case.name().replace(' ', "")));
+            bundle(root, case, name).write(&directory);
+            match Peer::find(name, &directory.join("state"), case.full) {
+                Ok(peer) => {
+                    all.push(Contestant { name, every: 4, run: Box::new(move || timed(|| theirs(&peer, &directory))) })
+                }
+                Err(missing) => println!("{missing}"),
             }
         }
     }
     all
-}
-
-/// Medians in milliseconds, the contestants taking turns.
-fn take_turns(contestants: &[Contestant<'_>], rounds: usize, gap: Duration) -> Vec<f64> {
-    let mut times = vec![Vec::new(); contestants.len()];
-    for round in 0..rounds + rounds / 10 {
-        for (contestant, times) in contestants.iter().zip(&mut times) {
-            if round % contestant.every == 0 {
-                std::thread::sleep(gap);
-                let begin = Instant::now();
-                (contestant.run)();
-                // The first tenth warms up.
-                if round >= rounds / 10 {
-                    times.push(begin.elapsed().as_secs_f64() * 1e3);
-                }
-            }
-        }
-    }
-    times.into_iter().map(median).collect()
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Memory of this process, every page of it touched. Small pages: that is what makes a fork slow.
@@ -208,10 +193,7 @@ fn table(root: &Path, scratch: &Path) {
             for (index, case) in CASES.into_iter().enumerate() {
                 let contestants = contestants(root, scratch, case, megabytes == 10);
                 let medians = take_turns(&contestants, rounds, Duration::from_millis(gap));
-                let of = |name: &str| {
-                    let at = contestants.iter().position(|contestant| contestant.name == name);
-                    at.map_or(f64::NAN, |at| medians[at])
-                };
+                let of = |name: &str| medians.get(name).copied().unwrap_or(f64::NAN);
                 let (floor, coracle, crun, runc) = (of("floor"), of("coracle"), of("crun"), of("runc"));
                 let first = *small.entry((index, gap)).or_insert(coracle);
                 println!(

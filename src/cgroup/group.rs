@@ -99,6 +99,11 @@ impl Cgroup {
         Cgroup { record: CgroupRecord { groups, ..CgroupRecord::empty(name, missing) } }
     }
 
+    /// No group at all.
+    pub(crate) fn absent(name: &str) -> Cgroup {
+        Cgroup { record: CgroupRecord::empty(name, Vec::new()) }
+    }
+
     /// What another process needs to take up the group.
     pub fn record(&self) -> CgroupRecord {
         self.record.clone()
@@ -111,9 +116,20 @@ impl Cgroup {
 
     /// What a process that is being started needs to join; empty for an absent group.
     pub fn join(&self) -> Result<Join> {
+        self.join_below(None)
+    }
+
+    /// As [`join`](Cgroup::join), for the group `below` this one, which must exist in each hierarchy.
+    pub fn join_below(&self, below: Option<&str>) -> Result<Join> {
         let mut join = Join::default();
         for group in &self.record.groups {
-            let directory = group.open(&self.record.name).during(|| self.step("open"))?;
+            let opened = group.open(&self.record.name);
+            let directory = match below {
+                Some(below) => opened
+                    .and_then(|directory| directory.descend(below.trim_matches('/')))
+                    .during(|| format!("open the group {below} of control group {}", self.record.name))?,
+                None => opened.during(|| self.step("open"))?,
+            };
             match group.version {
                 Version::V1 => {
                     let tasks = directory.open_at("tasks", OFlag::O_WRONLY);

@@ -57,8 +57,49 @@ impl Cgroup {
     /// `InUse`: the group holds processes, or is suspended. `Unsupported`: a resource cannot be enforced here, or,
     /// with [`Policy::Strict`], no hierarchy at all can be written.
     pub fn at(path: &CgroupsPath, resources: &Resources, policy: Policy) -> Result<(Cgroup, Vec<Unenforced>)> {
-        let record = |missing| CgroupRecord::empty(path.components(), missing);
-        let (group, unenforced) = build(everywhere(path), record, Occupant::TakenOver, resources, policy)?;
+        Intended::at(path).make(resources, policy)
+    }
+}
+
+/// A group that is about to be made: who may be killed in the middle of it writes its record down before.
+#[derive(Debug)]
+pub(crate) struct Intended {
+    name: String,
+    places: Vec<Place>,
+    missing: Vec<Missing>,
+}
+
+impl Intended {
+    /// What [`Cgroup::at`] makes.
+    pub(crate) fn at(path: &CgroupsPath) -> Intended {
+        let (places, missing) = everywhere(path);
+        Intended { name: path.components().to_owned(), places, missing }
+    }
+
+    /// The group in the hierarchies where there is none yet: removing it ends nothing and removes nothing of others.
+    pub(crate) fn record(&self) -> CgroupRecord {
+        let depth = self.name.split('/').count();
+        let fresh = |place: &Place| {
+            let kept = place.existing(&self.name);
+            (kept < depth).then(|| Group::at(place.clone(), kept))
+        };
+        let groups = self.places.iter().filter_map(fresh).collect();
+        CgroupRecord { groups, ..CgroupRecord::empty(&self.name, Vec::new()) }
+    }
+
+    /// The group as it stands, whoever made it; the groups above it are not its own.
+    pub(crate) fn standing(&self) -> CgroupRecord {
+        let depth = self.name.split('/').count();
+        let groups = self.places.iter().filter(|place| place.existing(&self.name) == depth);
+        let groups = groups.map(|place| Group::at(place.clone(), depth - 1)).collect();
+        CgroupRecord { groups, ..CgroupRecord::empty(&self.name, Vec::new()) }
+    }
+
+    /// See [`Cgroup::at`].
+    pub(crate) fn make(self, resources: &Resources, policy: Policy) -> Result<(Cgroup, Vec<Unenforced>)> {
+        let record = |missing| CgroupRecord::empty(&self.name, missing);
+        let places = (self.places, self.missing);
+        let (group, unenforced) = build(places, record, Occupant::TakenOver, resources, policy)?;
         match group.record.missing.first() {
             Some(missing) if group.is_absent() && policy == Policy::Strict => {
                 Err(Error::new(ErrorKind::Unsupported, group.step("create")).hint(missing.remedy.clone()))

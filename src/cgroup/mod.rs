@@ -52,6 +52,7 @@ pub use controller::Controller;
 pub use device::{DeviceAccess, DeviceKind, DeviceRule};
 pub use group::{Cgroup, CgroupRecord, HierarchyGroup, Join};
 pub use limits::{Limits, Policy, Unenforced};
+pub(crate) use make::Intended;
 pub use oom::{MemoryEvents, OomWatch};
 pub(crate) use own::OwnLimits;
 pub use path::CgroupsPath;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A directory in which groups may be made, and the controllers they get there.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Place {
     pub(super) version: Version,
     pub(super) base: PathBuf,
@@ -268,6 +268,13 @@ fn listed(directory: &Directory, file: &str) -> io::Result<Vec<Controller>> {
 impl Place {
     fn v1(hierarchy: &Hierarchy, base: PathBuf, controllers: Vec<Controller>) -> Place {
         Place { version: Version::V1, base, mount: hierarchy.mount_point.clone(), controllers }
+    }
+
+    /// How many components of `name`, from the top, there are.
+    pub(super) fn existing(&self, name: &str) -> usize {
+        let Ok(base) = Directory::open(&self.base) else { return 0 };
+        let ends = name.match_indices('/').map(|(end, _)| end).chain([name.len()]);
+        ends.take_while(|&end| base.has(&name[..end])).count()
     }
 
     /// Makes the group `name`, with the groups above it as needed. `EEXIST` where the group itself is there already

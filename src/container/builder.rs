@@ -5,7 +5,6 @@ use super::health::{self, Health};
 use super::output::{Chunk, Output};
 use super::restart::Restart;
 use super::services::Services;
-use super::signal::parse_signal;
 use super::specification::{LogOptions, Mount, ReplicaOf, Specification};
 use super::user;
 use super::{detach, output};
@@ -15,7 +14,7 @@ use crate::isolate::CapabilitySet;
 use crate::network::{Network, PublishedPort};
 use crate::spec::RunConfig;
 use crate::store::{Snapshot, StoredImage};
-use crate::value::{ContainerId, EnvVar, Memory, Name, Port, Timestamp, User};
+use crate::value::{ContainerId, EnvVar, Memory, Name, Port, Timestamp, User, parse_signal};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -366,7 +365,7 @@ impl ContainerBuilder {
         let config = self.image.config.config.clone().unwrap_or_default();
         let command = self.full_command(&config)?;
         let stop_signal = self.stop_signal.as_deref().or(config.stop_signal.as_deref()).unwrap_or("SIGTERM");
-        let stop_signal = parse_signal(stop_signal)?;
+        let stop_signal = parse_signal(stop_signal).context(|| "stop signal")?;
         if let Some(port) = self.ports.iter().find(|port| port.container_port.number == 0) {
             return Err(Error::invalid(format!("publish {port}: 0 is no port of a container")));
         }

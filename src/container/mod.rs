@@ -16,7 +16,6 @@ mod published;
 mod recovery;
 mod restart;
 mod services;
-mod signal;
 mod specification;
 #[cfg(test)]
 mod tests;

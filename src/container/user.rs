@@ -2,7 +2,7 @@
 //! never by the host's name service.
 
 use crate::store::MergedView;
-use crate::value::{IdOrName, User};
+use crate::value::{GroupEntry, IdOrName, User, UserEntry};
 use crate::{Error, ErrorKind, Result};
 use std::path::Path;
 
@@ -27,7 +27,7 @@ pub(crate) struct Identity {
 /// that list the user as a member come along (Docker's rule).
 pub(crate) fn resolve(view: &MergedView, user: &User) -> Result<Identity> {
     let passwd = read(view, "/etc/passwd")?;
-    let entry = passwd.lines().filter_map(Entry::parse).find(|entry| match &user.user {
+    let entry = UserEntry::all(&passwd).find(|entry| match &user.user {
         IdOrName::Id(id) => entry.user == *id,
         IdOrName::Name(name) => entry.name == name,
     });
@@ -39,55 +39,22 @@ pub(crate) fn resolve(view: &MergedView, user: &User) -> Result<Identity> {
     let groups = read(view, "/etc/group")?;
     let group = match &user.group {
         Some(IdOrName::Id(id)) => *id,
-        Some(IdOrName::Name(name)) => group_lines(&groups)
-            .find(|(group, ..)| group == name)
-            .map(|(_, id, _)| id)
+        Some(IdOrName::Name(name)) => GroupEntry::all(&groups)
+            .find(|entry| entry.name == name)
+            .map(|entry| entry.group)
             .ok_or_else(|| unknown("group", name, "/etc/group"))?,
         None => entry.as_ref().map_or(0, |entry| entry.group),
     };
     let additional_groups = match (&user.group, &entry) {
-        (None, Some(entry)) => group_lines(&groups)
-            .filter(|(_, id, members)| *id != group && members.split(',').any(|member| member == entry.name))
-            .map(|(_, id, _)| id)
+        (None, Some(entry)) => GroupEntry::all(&groups)
+            .filter(|listed| listed.group != group && listed.has(entry.name))
+            .map(|listed| listed.group)
             .take(GROUP_BUDGET)
             .collect(),
         _ => Vec::new(),
     };
     let home = entry.map(|entry| entry.home).filter(|home| home.starts_with('/')).unwrap_or("/").to_owned();
     Ok(Identity { user: id, group, additional_groups, home })
-}
-
-/// One line of passwd(5).
-struct Entry<'a> {
-    name: &'a str,
-    user: u32,
-    group: u32,
-    home: &'a str,
-}
-
-impl<'a> Entry<'a> {
-    fn parse(line: &'a str) -> Option<Entry<'a>> {
-        let mut fields = line.split(':');
-        let name = fields.next().filter(|name| !name.is_empty())?;
-        let (user, group) = (fields.nth(1)?, fields.next()?);
-        let home = fields.nth(1).unwrap_or("/");
-        Some(Entry { name, user: number(user)?, group: number(group)?, home })
-    }
-}
-
-/// The lines of group(5): name, id, members.
-fn group_lines(text: &str) -> impl Iterator<Item = (&str, u32, &str)> {
-    text.lines().filter_map(|line| {
-        let mut fields = line.split(':');
-        let (name, id) = (fields.next()?, fields.nth(1)?);
-        Some((name, number(id)?, fields.next().unwrap_or("")))
-    })
-}
-
-/// Digits only, and never `(uid_t)-1`.
-fn number(text: &str) -> Option<u32> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|&id| digits && id != u32::MAX)
 }
 
 fn read(view: &MergedView, path: &str) -> Result<String> {

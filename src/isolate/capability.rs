@@ -239,6 +239,33 @@ impl CapabilitySet {
     }
 }
 
+/// The five sets of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct CapabilitySets {
+    /// The ceiling of what an exec can gain.
+    pub(crate) bounding: CapabilitySet,
+    /// In force.
+    pub(crate) effective: CapabilitySet,
+    /// Can be put in force.
+    pub(crate) permitted: CapabilitySet,
+    /// Kept over an exec of a file that has them inheritable.
+    pub(crate) inheritable: CapabilitySet,
+    /// Kept over an exec of an ordinary file by an ordinary user.
+    pub(crate) ambient: CapabilitySet,
+}
+
+impl CapabilitySets {
+    /// `set` up to the bounding set; inheritable and ambient stay empty (CVE-2022-24769).
+    pub(crate) fn of(set: CapabilitySet) -> CapabilitySets {
+        CapabilitySets { bounding: set, effective: set, permitted: set, ..CapabilitySets::default() }
+    }
+
+    /// In the order in which they are read back.
+    pub(crate) fn each(self) -> [CapabilitySet; 5] {
+        [self.bounding, self.effective, self.permitted, self.inheritable, self.ambient]
+    }
+}
+
 impl FromIterator<Capability> for CapabilitySet {
     fn from_iter<I: IntoIterator<Item = Capability>>(capabilities: I) -> CapabilitySet {
         capabilities.into_iter().fold(CapabilitySet::EMPTY, CapabilitySet::with)

@@ -44,6 +44,17 @@ impl InRoot {
             libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS,
         )
     }
+
+    /// Opens the untrusted `path` for reading if it is a regular file, else `None`; never opens a device or a pipe.
+    pub(crate) fn open_regular(&self, path: &Path) -> io::Result<Option<OwnedFd>> {
+        use nix::fcntl::{OFlag, open};
+        let seen = self.open_at(path, libc::O_PATH, 0)?;
+        if nix::sys::stat::fstat(&seen)?.st_mode & libc::S_IFMT != libc::S_IFREG {
+            return Ok(None);
+        }
+        let path = format!("/proc/thread-self/fd/{}", seen.as_raw_fd());
+        Ok(Some(open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?))
+    }
 }
 
 impl AsFd for InRoot {
@@ -79,6 +90,12 @@ pub(super) fn openat2(
 
 pub(super) fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// Whether this process has a descriptor of this number.
+pub(crate) fn is_open(number: i32) -> bool {
+    // SAFETY: F_GETFD only looks.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
 }
 
 /// An anonymous file in memory that can be sealed; `name` is what `/proc` shows.

@@ -5,24 +5,29 @@
 
 mod bpf;
 mod file;
+mod landlock;
+mod mount;
 mod namespace;
 mod netlink;
 mod process;
 #[cfg(test)]
 mod seccomp;
+mod terminal;
 mod tree;
 
 pub(crate) use bpf::DeviceProgram;
 pub(crate) use file::{
-    InRoot, create_memfd, get_xattr, list_xattrs, random, rename_exchange, rename_no_replace, set_xattr, share_content,
+    InRoot, create_memfd, get_xattr, is_open, list_xattrs, random, rename_exchange, rename_no_replace, set_xattr,
+    share_content,
 };
-#[cfg(test)]
-pub(crate) use namespace::in_network_namespace;
-pub(crate) use namespace::{current_network_namespace, in_new_network_namespace};
+pub(crate) use landlock::{LandlockRuleset, landlock_version};
+pub(crate) use mount::{clone_mount, map_ids, set_propagation};
+pub(crate) use namespace::{current_network_namespace, in_network_namespace, in_new_network_namespace, namespace_kind};
 pub(crate) use netlink::{NetlinkFamily, NetlinkSocket};
-pub(crate) use process::{PidFd, WaitStatus, pid_of};
+pub(crate) use process::{PidFd, WaitStatus, pid_of, resource_limit};
 #[cfg(test)]
 pub(crate) use seccomp::confine_thread;
+pub(crate) use terminal::{WindowSize, set_window_size, window_size};
 pub(crate) use tree::{get_xattr_at, list_xattrs_at, open_beneath, open_regular, remove_tree, set_xattr_at};
 
 /// Runs a system call that returns a new descriptor or -1 with errno.

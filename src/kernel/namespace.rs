@@ -2,12 +2,8 @@
 
 use crate::error::During;
 use crate::{Error, Result};
-#[cfg(test)]
-use nix::sched::setns;
-use nix::sched::{CloneFlags, unshare};
-#[cfg(test)]
-use std::os::fd::BorrowedFd;
-use std::os::fd::OwnedFd;
+use nix::sched::{CloneFlags, setns, unshare};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Runs `work` on a thread that has moved into a fresh network namespace. The namespace lives on only by what `work`
 /// returns: its descriptor ([`current_network_namespace`]) or a socket opened in it.
@@ -19,7 +15,6 @@ pub(crate) fn in_new_network_namespace<T: Send>(work: impl FnOnce() -> Result<T>
 }
 
 /// Runs `work` on a thread that has joined the network namespace `namespace`.
-#[cfg(test)]
 pub(crate) fn in_network_namespace<T: Send>(
     namespace: BorrowedFd<'_>,
     work: impl FnOnce() -> Result<T> + Send,
@@ -33,6 +28,15 @@ pub(crate) fn in_network_namespace<T: Send>(
 /// A descriptor of the network namespace of the calling thread.
 pub(crate) fn current_network_namespace() -> Result<OwnedFd> {
     std::fs::File::open("/proc/thread-self/ns/net").map(OwnedFd::from).during(|| "open /proc/thread-self/ns/net")
+}
+
+/// The `CLONE_NEW` flag of the kind of namespace that this descriptor refers to; `None` where it is none (ioctl_ns(2)).
+pub(crate) fn namespace_kind(descriptor: std::os::fd::BorrowedFd<'_>) -> Option<i32> {
+    use std::os::fd::AsRawFd;
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+    // SAFETY: the request takes no argument.
+    let kind = unsafe { libc::ioctl(descriptor.as_raw_fd(), NS_GET_NSTYPE) };
+    (kind >= 0).then_some(kind)
 }
 
 fn on_short_lived_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {

@@ -52,6 +52,14 @@ pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> crate::Result<i32> {
         .ok_or_else(|| crate::Error::os("read the number of a process", libc::ESRCH))
 }
 
+/// The soft and the hard limit of this process for a resource, by its number.
+pub(crate) fn resource_limit(resource: u32) -> nix::Result<(u64, u64)> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a live struct to fill; without new limits nothing is changed.
+    let result = unsafe { libc::prlimit64(0, resource as _, std::ptr::null(), &raw mut limit) };
+    Errno::result(result).map(|_| (limit.rlim_cur, limit.rlim_max))
+}
+
 /// A process held by descriptor: its number cannot be taken over by another.
 #[derive(Debug)]
 pub(crate) struct PidFd(OwnedFd);
@@ -183,6 +191,12 @@ const PIDFD_GET_INFO: libc::Ioctl = ((3u64 << 30) | (64 << 16) | (0xff << 8) | 1
 
 /// Asks for the exit code of a process that has been reaped.
 const PIDFD_INFO_EXIT: u64 = 1 << 3;
+
+impl From<PidFd> for OwnedFd {
+    fn from(pidfd: PidFd) -> OwnedFd {
+        pidfd.0
+    }
+}
 
 /// Becomes readable when the process ends.
 impl AsFd for PidFd {

@@ -26,6 +26,10 @@ pub(crate) enum Word {
     Maps,
     /// It goes on in this child.
     Child(OwnedFd),
+    /// It has loaded a filter, whose supervisor is to get this descriptor.
+    Listener(OwnedFd),
+    /// The container is built.
+    Gate,
     /// It is parked.
     Ready,
     /// It has executed the payload, or is gone.
@@ -68,6 +72,8 @@ impl ParentEnd {
             (0, ..) => Ok(Word::End),
             (_, Message::MAPS, None) => Ok(Word::Maps),
             (_, Message::CHILD, Some(descriptor)) => Ok(Word::Child(descriptor)),
+            (_, Message::LISTENER, Some(descriptor)) => Ok(Word::Listener(descriptor)),
+            (_, Message::GATE, None) => Ok(Word::Gate),
             (_, Message::READY, None) => Ok(Word::Ready),
             _ => Err(Error::os("read from the stage", libc::EPROTO)),
         }
@@ -78,6 +84,22 @@ impl ParentEnd {
         match send(self.0.as_raw_fd(), &[Message::GO], MsgFlags::MSG_NOSIGNAL) {
             Ok(_) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
             Err(errno) => Err(Error::os("write to the stage", errno as i32)),
+        }
+    }
+}
+
+/// Receives one descriptor over `socket`, with whatever text comes along.
+pub(crate) fn receive_descriptor(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let mut text = [0u8; 4096];
+    let mut control = nix::cmsg_space!([i32; 1]);
+    loop {
+        let mut buffers = [IoSliceMut::new(&mut text)];
+        match recvmsg::<()>(socket.as_raw_fd(), &mut buffers, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::os("receive a descriptor", errno as i32)),
+            Ok(message) => {
+                return received_descriptor(&message).ok_or_else(|| Error::os("receive a descriptor", libc::EPROTO));
+            }
         }
     }
 }

@@ -28,10 +28,22 @@ pub(crate) struct Request<'a> {
     pub(crate) cgroup: Option<OwnedFd>,
     /// The id maps to write when the stage asks.
     pub(crate) id_map: Option<IdMap>,
+    /// What is done to the container from outside when it is built and its root is not pivoted yet, with the number of
+    /// its first process.
+    pub(crate) gate: Option<Gate<'a>>,
     /// What must be done once the process no longer shares the host's memory, before the payload runs: a memory limit
     /// written earlier could kill the host for its child.
-    pub(crate) after_exec_of_stage: Option<Box<dyn FnOnce() -> Result<()> + 'a>>,
+    /// It gets the process's number.
+    pub(crate) after_exec_of_stage: Option<Box<dyn FnOnce(i32) -> Result<()> + 'a>>,
+    /// Hands the descriptor of the filter of this process to its supervisor; for a plan that loads such a filter.
+    pub(crate) listener: Option<HandOver<'a>>,
 }
+
+/// See [`Request::gate`].
+pub(crate) type Gate<'a> = Box<dyn FnOnce(i32) -> Result<()> + 'a>;
+
+/// What is done with the descriptor of a filter; the number is that of its process.
+pub(crate) type HandOver<'a> = Box<dyn FnOnce(OwnedFd, i32) -> Result<()> + 'a>;
 
 /// How long a stage that has closed its socket without a word is given to end by itself.
 const CUT_GRACE: Duration = Duration::from_secs(2);
@@ -40,7 +52,8 @@ const CUT_GRACE: Duration = Duration::from_secs(2);
 ///
 /// A keeper whose start fails cleans up by itself; it holds what it inherited until then.
 pub(crate) fn start_keeper(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<i32> {
-    let Request { plan, channel, namespaces, cgroup, id_map, after_exec_of_stage: mut arm } = request;
+    let Request { plan, channel, namespaces, cgroup, id_map, mut gate, after_exec_of_stage: mut arm, mut listener } =
+        request;
     let memory = launcher.memory(&plan)?;
     let (parent, socket) = channel.split();
     let mut child = Child::begin(launcher, socket, &plan, &memory, namespaces, cgroup.as_ref())?;
@@ -53,36 +66,44 @@ pub(crate) fn start_keeper(launcher: &Arc<Launcher>, request: Request<'_>) -> Re
             Word::End => break,
             Word::Maps => {
                 if let Some(id_map) = &id_map {
-                    id_map.write(pid())?;
+                    id_map.install(launcher, pid())?;
                 }
                 parent.go()?;
             }
             Word::Ready => {
-                arm.take().map_or(Ok(()), |arm| arm())?;
+                arm.take().map_or(Ok(()), |arm| arm(pid()))?;
+                parent.go()?;
+            }
+            Word::Gate => {
+                gate.take().map_or(Ok(()), |gate| gate(pid()))?;
+                parent.go()?;
+            }
+            Word::Listener(descriptor) => {
+                hand_over(listener.take(), descriptor, pid())?;
                 parent.go()?;
             }
             Word::Child(_) => {}
         }
     }
     match outcome(memory.recorder(), &plan) {
-        Outcome::Executed => Ok(pid()),
+        Outcome::Executed | Outcome::Parked => Ok(pid()),
         Outcome::Faulted(error) => Err(error),
         Outcome::Cut(index) => Err(explain_cut(&plan, index, ExitStatus::Signaled(libc::SIGKILL as u8))),
     }
 }
 
-/// Starts a process; returns when its payload is executed.
+/// Starts a process; returns when its payload is executed, or when it is parked.
 pub(crate) fn start(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<Process> {
     let begin = Instant::now();
-    let Request { plan, channel, namespaces, cgroup, id_map, after_exec_of_stage: arm } = request;
+    let Request { plan, channel, namespaces, cgroup, id_map, gate, after_exec_of_stage: arm, listener } = request;
     let memory = launcher.memory(&plan)?;
     let (parent, socket) = channel.split();
     let mut child = Child::begin(launcher, socket, &plan, &memory, namespaces, cgroup.as_ref())?;
-    let talked = converse(&parent, &mut child, id_map.as_ref(), arm);
+    let talked = converse(launcher, &parent, &mut child, id_map.as_ref(), gate, arm, listener);
     // A clone that failed is the cause of whatever else went wrong.
     child.settle()?;
     // Once a payload runs, its init could have written anything there.
-    if memory.recorder().state.load(Ordering::Acquire) != State::EXECUTING {
+    if !matches!(memory.recorder().state.load(Ordering::Acquire), State::EXECUTING | State::PARKED) {
         child.succeed_unannounced(memory.recorder().pid.load(Ordering::Acquire));
     }
     if let Err(error) = talked {
@@ -90,7 +111,7 @@ pub(crate) fn start(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<Pr
         return Err(error);
     }
     match outcome(memory.recorder(), &plan) {
-        Outcome::Executed => {
+        Outcome::Executed | Outcome::Parked => {
             let (pid, pidfd) = (child.pid, child.pidfd.take());
             drop(child);
             let Some(pidfd) = pidfd else { return Err(Error::os("start a process", libc::ECHILD)) };
@@ -111,10 +132,13 @@ pub(crate) fn start(launcher: &Arc<Launcher>, request: Request<'_>) -> Result<Pr
 
 /// Answers the stage until it is gone or has become the payload.
 fn converse<'a>(
+    launcher: &Arc<Launcher>,
     parent: &ParentEnd,
     child: &mut Child<'_>,
     id_map: Option<&IdMap>,
-    mut arm: Option<Box<dyn FnOnce() -> Result<()> + 'a>>,
+    mut gate: Option<Gate<'a>>,
+    mut arm: Option<Box<dyn FnOnce(i32) -> Result<()> + 'a>>,
+    mut listener: Option<HandOver<'a>>,
 ) -> Result<()> {
     loop {
         match parent.receive()? {
@@ -122,17 +146,34 @@ fn converse<'a>(
             Word::Maps => {
                 child.settle()?;
                 if let Some(id_map) = id_map {
-                    id_map.write(child.pid)?;
+                    id_map.install(launcher, child.pid)?;
                 }
                 parent.go()?;
             }
             Word::Ready => {
-                arm.take().map_or(Ok(()), |arm| arm())?;
+                child.settle()?;
+                arm.take().map_or(Ok(()), |arm| arm(child.pid))?;
+                parent.go()?;
+            }
+            Word::Gate => {
+                child.settle()?;
+                gate.take().map_or(Ok(()), |gate| gate(child.pid))?;
+                parent.go()?;
+            }
+            Word::Listener(descriptor) => {
+                child.settle()?;
+                hand_over(listener.take(), descriptor, child.pid)?;
                 parent.go()?;
             }
             Word::Child(pidfd) => child.succeed(pidfd)?,
         }
     }
+}
+
+/// Hands on the descriptor of a filter, which nobody may have waited for.
+fn hand_over(to: Option<HandOver<'_>>, descriptor: OwnedFd, pid: i32) -> Result<()> {
+    let to = to.ok_or_else(|| Error::os("hand on the descriptor of the seccomp filter", libc::EPROTO))?;
+    to(descriptor, pid)
 }
 
 /// The process that carries out the plan. Not reaped as long as it is held here, so its number stays its own.
@@ -153,7 +194,7 @@ impl<'a> Child<'a> {
         cgroup: Option<&'a OwnedFd>,
     ) -> Result<Child<'a>> {
         let own = [socket.as_raw_fd(), memory.as_fd().as_raw_fd()];
-        let inherited = plan.inherited().iter().map(AsRawFd::as_raw_fd).chain(own).collect();
+        let inherited = plan.inherited().chain(own).collect();
         let (plan_size, plan, cgroup) = (plan.bytes().len(), memory.as_fd(), cgroup.map(AsFd::as_fd));
         let pending =
             launcher.begin(socket, |stage| Spawn { stage, plan, plan_size, inherited, namespaces, cgroup })?;

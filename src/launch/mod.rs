@@ -8,14 +8,20 @@
 mod channel;
 mod conversation;
 mod fault;
+mod host_program;
 mod id_map;
 mod launcher;
+mod map_program;
 mod memory;
 mod process;
 mod spawn;
+mod user_namespace;
 
-pub(crate) use channel::Channel;
-pub(crate) use conversation::{Request, start, start_keeper};
+pub(crate) use channel::{Channel, receive_descriptor};
+pub(crate) use conversation::{Gate, HandOver, Request, start, start_keeper};
+pub(crate) use fault::explain_hook;
+pub(crate) use host_program::HostProgram;
 pub use id_map::{IdMap, IdRange};
 pub(crate) use launcher::Launcher;
 pub use process::{Exit, ExitStatus, Process};
+pub(crate) use user_namespace::make_user_namespace;

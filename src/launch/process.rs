@@ -79,13 +79,14 @@ pub struct Process {
     memory: Option<PlanMemory>,
     start: Duration,
     ended: Option<Exit>,
+    released: bool,
     /// The launch thread must outlive the process, which dies with it.
     launcher: Arc<Launcher>,
 }
 
 impl Process {
     pub(super) fn new(pid: i32, pidfd: PidFd, memory: PlanMemory, start: Duration, launcher: Arc<Launcher>) -> Process {
-        Process { pid, pidfd, memory: Some(memory), start, ended: None, launcher }
+        Process { pid, pidfd, memory: Some(memory), start, ended: None, released: false, launcher }
     }
 
     /// The number of the process on the host. It is this process's until it has been waited for.
@@ -93,9 +94,23 @@ impl Process {
         self.pid
     }
 
+    /// Lets it run on when this value is dropped.
+    pub(crate) fn release(&mut self) {
+        self.released = true;
+    }
+
     /// How long the start took: from the call to the exec of the payload.
     pub fn start_duration(&self) -> Duration {
         self.start
+    }
+
+    /// Kills it and every process of the group that it leads.
+    pub(super) fn kill_group(&self) {
+        // Its number is its own until it has been waited for.
+        if self.ended.is_none() {
+            let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(self.pid), nix::sys::signal::Signal::SIGKILL);
+            let _ = self.pidfd.send_signal(libc::SIGKILL);
+        }
     }
 
     /// Sends a signal. That it has ended is no error.
@@ -159,10 +174,15 @@ pub(super) fn payload_status(recorder: &Recorder) -> Option<ExitStatus> {
     if raw & STATUS_KNOWN == 0 {
         return None;
     }
-    Some(match raw & 0x7f {
+    Some(status_of(raw))
+}
+
+/// A wait status: code in bits 8 to 15, signal in bits 0 to 6.
+pub(super) fn status_of(raw: u32) -> ExitStatus {
+    match raw & 0x7f {
         0 => ExitStatus::Exited((raw >> 8) as u8),
         signal => ExitStatus::Signaled(signal as u8),
-    })
+    }
 }
 
 /// Becomes readable when the process has ended: for poll(2) and event loops.
@@ -175,12 +195,12 @@ impl AsFd for Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let mut ended = self.ended.is_some();
-        if !ended {
+        if !ended && !self.released {
             let _ = self.pidfd.send_signal(libc::SIGKILL);
             ended = self.pidfd.wait().is_ok();
         }
-        // With the first process every other of its PID namespace has ended.
-        if let (true, Some(memory)) = (ended, self.memory.take()) {
+        // With the first process every other of its PID namespace has ended. One that was let go may still read it.
+        if let (true, false, Some(memory)) = (ended, self.released, self.memory.take()) {
             self.launcher.recycle(memory);
         }
     }

@@ -185,6 +185,11 @@ impl RouteSocket {
         outcomes.iter().zip(operations).try_for_each(|(outcome, operation)| outcome.check(operation))
     }
 
+    /// The conversation, for requests of other parts of the room.
+    pub(super) fn conversation(&mut self) -> &mut Conversation {
+        &mut self.0
+    }
+
     /// The outcome of the first; the others follow it and are not looked at.
     fn first_outcome(&mut self, requests: Vec<Message>) -> Result<Outcome> {
         let mut outcomes = self.0.request(requests)?;
@@ -243,7 +248,7 @@ fn new_default_route(index: u32, gateway: Ipv4Addr) -> Message {
     request
 }
 
-fn ifinfomsg(index: u32, flags: u32, change: u32) -> [u8; IFINFOMSG] {
+pub(super) fn ifinfomsg(index: u32, flags: u32, change: u32) -> [u8; IFINFOMSG] {
     let mut fixed = [0; IFINFOMSG];
     fixed[4..8].copy_from_slice(&index.to_ne_bytes());
     fixed[8..12].copy_from_slice(&flags.to_ne_bytes());

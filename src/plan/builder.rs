@@ -1,5 +1,6 @@
 //! Writes plans: an operation and the sentence for its failure are pushed together, so that none can lack one.
 
+use super::calls::{EXECUTE, SystemCall, calls};
 use super::layout::{Header, MAGIC, NO_DRILL, PLAN_BUDGET, Role};
 use super::op::{NO_SLOT, Op, OpCode, SLOTS, Tolerate};
 use super::phase::Phase;
@@ -8,6 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use std::borrow::Cow;
 use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 /// A register of the plan that holds a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,30 +23,53 @@ pub(crate) struct Sentence {
     /// "mount proc on "
     verb: Cow<'static, str>,
     /// "/proc"
-    object: &'static str,
+    object: Object,
+}
+
+/// What several operations may work on.
+#[derive(Debug, Clone)]
+enum Object {
+    Known(&'static str),
+    Shared(Arc<str>),
 }
 
 impl From<&'static str> for Sentence {
     fn from(text: &'static str) -> Sentence {
-        Sentence { verb: Cow::Borrowed(text), object: "" }
+        Sentence { verb: Cow::Borrowed(text), object: Object::Known("") }
     }
 }
 
 impl From<String> for Sentence {
     fn from(text: String) -> Sentence {
-        Sentence { verb: Cow::Owned(text), object: "" }
+        Sentence { verb: Cow::Owned(text), object: Object::Known("") }
     }
 }
 
 impl From<(&'static str, &'static str)> for Sentence {
     fn from((verb, object): (&'static str, &'static str)) -> Sentence {
-        Sentence { verb: Cow::Borrowed(verb), object }
+        Sentence { verb: Cow::Borrowed(verb), object: Object::Known(object) }
+    }
+}
+
+impl From<(&'static str, &Arc<str>)> for Sentence {
+    fn from((verb, object): (&'static str, &Arc<str>)) -> Sentence {
+        Sentence { verb: Cow::Borrowed(verb), object: Object::Shared(object.clone()) }
+    }
+}
+
+impl From<(String, &Arc<str>)> for Sentence {
+    fn from((verb, object): (String, &Arc<str>)) -> Sentence {
+        Sentence { verb: Cow::Owned(verb), object: Object::Shared(object.clone()) }
     }
 }
 
 impl fmt::Display for Sentence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.verb, self.object)
+        let object = match &self.object {
+            Object::Known(text) => text,
+            Object::Shared(text) => &**text,
+        };
+        write!(f, "{}{object}", self.verb)
     }
 }
 
@@ -64,7 +89,10 @@ pub(crate) struct Builder {
     hints: Vec<Hint>,
     arena: Vec<u8>,
     slots: u32,
+    /// Slots that are empty again.
+    free: Vec<Slot>,
     inherited: Vec<(u32, OwnedFd)>,
+    preserved: Vec<(u32, i32)>,
     /// Where the second range begins.
     enter: Option<usize>,
 }
@@ -76,6 +104,7 @@ pub(crate) struct Plan {
     sentences: Vec<Sentence>,
     hints: Vec<Hint>,
     inherited: Vec<OwnedFd>,
+    preserved: Vec<i32>,
     starts: usize,
 }
 
@@ -92,7 +121,9 @@ impl Builder {
             hints: Vec::with_capacity(64),
             arena: Vec::with_capacity(8192),
             slots: 0,
+            free: Vec::new(),
             inherited: Vec::new(),
+            preserved: Vec::new(),
             enter: None,
         }
     }
@@ -101,6 +132,7 @@ impl Builder {
     /// start. It begins again with the first phase, and with the slots that the parent fills.
     pub(crate) fn begin_enter(&mut self) {
         self.enter = Some(self.ops.len());
+        self.free.clear();
         self.phase = Phase::Fence;
     }
 
@@ -111,15 +143,32 @@ impl Builder {
 
     /// A slot that is not filled yet.
     pub(crate) fn slot(&mut self) -> Slot {
+        if let Some(slot) = self.free.pop() {
+            return slot;
+        }
         self.slots += 1;
         Slot(self.slots - 1)
     }
 
+    /// Closes a slot, which is then free for something else: a plan has a limited number, and so has a process.
+    pub(crate) fn release(&mut self, slot: Slot) {
+        self.push(OpCode::Close, &[slot.into()], "close a descriptor");
+        self.free.push(slot);
+    }
+
     /// A slot filled with a descriptor of the parent, which the plan keeps open.
     pub(crate) fn inherit(&mut self, descriptor: OwnedFd) -> Slot {
-        let slot = self.slot();
+        // Not one that was used before: it is filled from the start.
+        let slot = Slot(self.slots);
+        self.slots += 1;
         self.inherited.push((slot.0, descriptor));
         slot
+    }
+
+    /// Keeps this descriptor of the caller's open, under its number, for the payload.
+    pub(crate) fn preserve(&mut self, number: i32) {
+        let slot = self.slot();
+        self.preserved.push((slot.0, number));
     }
 
     /// Keeps a descriptor of the parent open for the keeper alone; its number there.
@@ -150,6 +199,16 @@ impl Builder {
     pub(crate) fn hint(&mut self, errno: i32, hint: &'static str) -> &mut Builder {
         self.hints.push(Hint { op: self.ops.len().saturating_sub(1), errno, remedy: hint });
         self
+    }
+
+    /// The number of operations so far.
+    pub(crate) fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// The system calls that the operations from `first` on make, and that of the exec, which is still to come.
+    pub(crate) fn calls_from(&self, first: usize) -> impl Iterator<Item = SystemCall> {
+        self.ops.iter().skip(first).flat_map(calls).chain([EXECUTE])
     }
 
     /// Puts a text into the plan; it must not hold a NUL byte (the verifier would see a shorter text).
@@ -193,13 +252,12 @@ impl Builder {
             ));
         }
         let orders_at = if orders.is_empty() { 0 } else { self.bytes(orders) };
-        self.inherited.sort_by_key(|(_, descriptor)| descriptor.as_raw_fd());
-        let pairs: Vec<u8> = self
-            .inherited
-            .iter()
-            .flat_map(|(slot, descriptor)| [*slot, descriptor.as_raw_fd() as u32])
-            .flat_map(u32::to_ne_bytes)
-            .collect();
+        let owned = self.inherited.iter().map(|(slot, descriptor)| (*slot, descriptor.as_raw_fd()));
+        let mut pairs: Vec<(u32, i32)> = owned.chain(self.preserved.iter().copied()).collect();
+        pairs.sort_by_key(|&(_, number)| number);
+        let inherited_count = pairs.len() as u32;
+        let pairs: Vec<u8> =
+            pairs.iter().flat_map(|&(slot, number)| [slot, number as u32]).flat_map(u32::to_ne_bytes).collect();
         let inherited_at = self.bytes(&pairs);
         self.align();
         let ops_at = ARENA + self.arena.len();
@@ -211,7 +269,7 @@ impl Builder {
             ops_at as u32,
             starts as u32,
             inherited_at,
-            self.inherited.len() as u32,
+            inherited_count,
             status.as_raw_fd() as u32,
             role,
             orders_at,
@@ -233,7 +291,8 @@ impl Builder {
         bytes.extend_from_slice(&self.arena);
         self.ops.iter().for_each(|op| write_op(op, &mut bytes));
         let inherited = self.inherited.into_iter().map(|(_, descriptor)| descriptor).collect();
-        let plan = Plan { bytes, sentences: self.sentences, hints: self.hints, inherited, starts };
+        let preserved = self.preserved.into_iter().map(|(_, number)| number).collect();
+        let plan = Plan { bytes, sentences: self.sentences, hints: self.hints, inherited, preserved, starts };
         plan.verified()?;
         Ok(plan)
     }
@@ -250,8 +309,8 @@ impl Plan {
     }
 
     /// The descriptors that must be open in the stage under the same numbers.
-    pub(crate) fn inherited(&self) -> &[OwnedFd] {
-        &self.inherited
+    pub(crate) fn inherited(&self) -> impl Iterator<Item = i32> {
+        self.inherited.iter().map(AsRawFd::as_raw_fd).chain(self.preserved.iter().copied())
     }
 
     /// What operation `index` does.
@@ -262,6 +321,11 @@ impl Plan {
     /// What to do when operation `index` fails with `errno`.
     pub(crate) fn remedy(&self, index: usize, errno: i32) -> Option<&'static str> {
         self.hints.iter().find(|hint| (hint.op, hint.errno) == (index, errno)).map(|hint| hint.remedy)
+    }
+
+    /// The errnos for which operation `index` has a remedy, and the remedies.
+    pub(crate) fn remedies(&self, index: usize) -> impl Iterator<Item = (i32, &'static str)> {
+        self.hints.iter().filter(move |hint| hint.op == index).map(|hint| (hint.errno, hint.remedy))
     }
 
     /// The number of operations of the start.

@@ -1,6 +1,6 @@
 //! How a plan lies in memory, shared by parent and stage. This file is also part of the stage: core only.
 
-use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
 
 /// The first bytes of a plan.
 pub const MAGIC: u32 = 0x6c63_7263;
@@ -76,13 +76,35 @@ pub struct Recorder {
     pub payload_status: AtomicU32,
     /// The host's number of the first process of the container, where a keeper started it.
     pub pid: AtomicU32,
+    /// How the hook that failed ended: [`HookEnd`]; 0 where the failure is another.
+    pub hook_end: AtomicU32,
+    /// How many bytes of the note are filled.
+    pub note_length: AtomicU32,
+    /// The last that the hook wrote.
+    pub note: [AtomicU8; NOTE_SIZE],
+}
+
+/// How much of what a hook writes is kept: its last words.
+pub const NOTE_SIZE: usize = 512;
+
+/// How a hook ended: its wait status (code in bits 8 to 15, signal in bits 0 to 6), or that it took too long.
+pub struct HookEnd;
+
+impl HookEnd {
+    /// Set in every end.
+    pub const KNOWN: u32 = 0x8000_0000;
+    /// It was killed when its time had run out: the seconds are in the lower bits.
+    pub const TIMED_OUT: u32 = 0x4000_0000;
+    /// The most seconds that are told.
+    pub const LONGEST: u32 = 0x3fff_ffff;
 }
 
 impl Recorder {
     /// As before a start.
     pub fn clear(&self) {
-        let Recorder { op, state, errno, part, payload_status, pid } = self;
-        [op, state, part, payload_status, pid].iter().for_each(|field| field.store(0, Ordering::Relaxed));
+        let Recorder { op, state, errno, part, payload_status, pid, hook_end, note_length, note: _ } = self;
+        let numbers = [op, state, part, payload_status, pid, hook_end, note_length];
+        numbers.iter().for_each(|field| field.store(0, Ordering::Relaxed));
         errno.store(0, Ordering::Relaxed);
     }
 }
@@ -98,6 +120,8 @@ impl State {
     pub const FAULTED: u32 = 1;
     /// The payload is being executed or runs.
     pub const EXECUTING: u32 = 2;
+    /// It waits to be started, and no longer listens to its parent.
+    pub const PARKED: u32 = 3;
 }
 
 /// One-byte messages between stage and parent.
@@ -108,6 +132,10 @@ impl Message {
     pub const MAPS: u8 = b'm';
     /// Stage: a child goes on; its descriptor comes along.
     pub const CHILD: u8 = b'c';
+    /// Stage: the filter's descriptor for a supervisor comes along; go on once it has been handed on.
+    pub const LISTENER: u8 = b'l';
+    /// Stage: the container is built, and waits for what is done to it from outside.
+    pub const GATE: u8 = b'h';
     /// Stage: parked.
     pub const READY: u8 = b'r';
     /// Parent: go on.

@@ -46,7 +46,7 @@ impl Verified<'_> {
             Argument::Number(Radix::Decimal) => write!(f, " {argument}"),
             Argument::Number(Radix::Octal) => write!(f, " 0{argument:o}"),
             Argument::Number(Radix::Hexadecimal) => write!(f, " {argument:#x}"),
-            Argument::Input => write!(f, " #{argument}"),
+            Argument::Input | Argument::Last => write!(f, " #{argument}"),
             Argument::Output => write!(f, " ->#{argument}"),
             Argument::Text => write!(f, " {}", quoted(self.text(argument))),
             Argument::Bytes => write!(f, " [{next} bytes]"),

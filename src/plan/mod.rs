@@ -5,6 +5,7 @@
 //! interprets it, and every operation carries the sentence that explains its failure.
 
 mod builder;
+mod calls;
 pub(crate) mod layout;
 mod listing;
 pub(crate) mod op;
@@ -13,6 +14,7 @@ mod signature;
 mod verify;
 
 pub(crate) use builder::{Builder, Plan, Slot};
+pub(crate) use calls::HAND_OVER;
 pub(crate) use phase::Phase;
 #[cfg(fuzzing)]
 pub(crate) use verify::verify;

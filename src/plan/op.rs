@@ -37,6 +37,37 @@ impl Tolerate {
     pub const UNKNOWN: u8 = 8;
 }
 
+/// How a mount comes to its place in the root: bits of an argument of [`OpCode::AttachAt`].
+pub struct Landing;
+
+impl Landing {
+    /// No link on the way, and a directory at the end: what is mounted at a path must be found at that path
+    /// (CVE-2019-19921).
+    pub const STRAIGHT: u32 = 1;
+    /// The place may be a file of a /proc.
+    pub const ON_PROC: u32 = 2;
+    /// The content of the directory there is copied into the mount first.
+    pub const COPY_UP: u32 = 4;
+    /// A link at the end is itself the place.
+    pub const OVER_LINK: u32 = 8;
+    /// A link at the end is an error.
+    pub const NO_LINK: u32 = 16;
+    /// The mount takes on the mode of a directory that was there before.
+    pub const TAKE_MODE: u32 = 32;
+}
+
+/// Where a path is that is masked or made read-only: an argument of [`OpCode::Mask`] and [`OpCode::MakeReadOnly`].
+pub struct Reach;
+
+impl Reach {
+    /// On the file system of the slot, past no link.
+    pub const STRAIGHT: u32 = 0;
+    /// The same, and nobody else can change a path of that file system.
+    pub const OWN: u32 = 1;
+    /// In the root of the slot, links followed within it.
+    pub const IN_ROOT: u32 = 2;
+}
+
 macro_rules! op_codes {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// What an operation does.
@@ -69,8 +100,12 @@ op_codes! {
     DieWithParent,
     /// A session of its own.
     NewSession,
-    /// A session keyring of its own.
+    /// A session keyring of its own, named by text 0; without a name where that is empty.
     NewKeyring,
+    /// Writes text 1 into the file 0 of this thread's directory in the host's /proc.
+    WriteOwn,
+    /// Allows the processors of the mask of bytes 0, length 1.
+    SetAffinity,
     /// Writes text 1 into slot 0.
     Write,
     /// Enters the namespaces of slot 0; argument 1 is the set of CLONE_NEW flags.
@@ -79,7 +114,8 @@ op_codes! {
     Unshare,
     /// Asks the parent to write the id maps of this process, and waits.
     AskForIdMaps,
-    /// Goes on in a child (of a PID namespace unshared before); the parent gets its descriptor.
+    /// Goes on in a child (of a PID namespace unshared or joined before); the parent gets its descriptor. Argument 0 is 1:
+    /// a filter may be in force.
     GoOnInChild,
     /// Goes on in a child, in the PID namespace joined before; the child's parent is that of this process, which ends.
     GoOnInside,
@@ -87,6 +123,8 @@ op_codes! {
     BecomeRoot,
     /// Sets the host name to the bytes 0, length 1.
     SetHostname,
+    /// Sets the NIS domain name to the bytes 0, length 1.
+    SetDomainname,
     /// Brings the loopback interface up.
     LoopbackUp,
     /// Opens the host's path 0 with flags 1 into slot 2.
@@ -103,6 +141,17 @@ op_codes! {
     MakeDirectory,
     /// Makes a symbolic link named 1 in directory slot 0 to target 2.
     MakeLink,
+    /// Makes a symbolic link named 1 in directory slot 0 to target 2, in the place of what else has the name.
+    PlaceLink,
+    /// Makes the device or fifo path 1 below slot 0, mode 2, device number 3, owner 4 and group 5; one that is there
+    /// already must be the same.
+    MakeDevice,
+    /// Fails unless slot 0 is a device of type 1 and number 2.
+    CheckDevice,
+    /// Closes slot 0, which is empty afterwards.
+    Close,
+    /// Copies the mount at the host's path 0, flags 1 of open_tree(2), into slot 2.
+    CloneHost,
     /// Copies the mount at slot 0 (argument 1: with everything below it) into slot 2.
     CloneMount,
     /// Begins a file system of type 0 into slot 1.
@@ -113,31 +162,49 @@ op_codes! {
     FilesystemFlag,
     /// Creates file system slot 0 and mounts it, detached, with attributes 1, into slot 2.
     MountFilesystem,
+    /// Takes up the file system mounted at slot 0, to change it, into slot 1.
+    PickFilesystem,
+    /// Changes the file system of context slot 0 as its options say.
+    ReconfigureFilesystem,
     /// Mounts type 0 on the host's path 1 with flags 2 and data 3, by mount(2), the mount into slot 4.
     MountByPath,
     /// Attaches the mount slot 0 on slot 1.
     Attach,
     /// Attaches the mount slot 0 on the path 2 in directory slot 1, which is the engine's own.
     AttachBelow,
+    /// Attaches the mount slot 0 at path 2 in root slot 1, made where missing; argument 3: bits of [`Landing`].
+    AttachAt,
     /// Changes mount slot 0: recursive 1, attributes to set 2 and to clear 3, propagation 4.
     MountAttributes,
     /// Hides path 1 below slot 0 with the empty file or directory kept in slot 2; passes over what is missing. Argument
-    /// 3: slot 0 is a file system of the engine's own, in which nobody else can change a path.
+    /// 3: one of [`Reach`].
     Mask,
     /// Makes a file named 1 in directory slot 0 and binds the file of that name in directory slot 2 over it.
     BindFile,
-    /// Makes path 1 below slot 0 read-only; passes over what is missing. Argument 2: as for masks.
+    /// Makes path 1 below slot 0 read-only; passes over what is missing. Argument 2: one of [`Reach`].
     MakeReadOnly,
+    /// Writes text 2 into the file 1 of slot 0, a file system of the engine's own, which nothing can cover.
+    WriteBelow,
     /// Fails unless slot 0 is on a file system of type 1 (statfs magic).
     CheckFilesystem,
     /// Makes slot 0 the working directory.
     ChangeDirectory,
     /// Makes mount slot 0 the root and lets go of the old one.
     PivotRoot,
+    /// Makes slot 0 the root without letting go of the old one, slot 1, whose /proc and /sys are taken out of sight where
+    /// argument 2 is 1.
+    ChangeRoot,
     /// Puts slot 0 in the place of descriptor 1 (0, 1 or 2).
     StandardStream,
     /// Makes the terminal slot 0 the controlling one of a new session.
     ControllingTerminal,
+    /// Opens the root into slot 0.
+    OpenRoot,
+    /// Opens a new pseudo-terminal of the devpts at dev/pts below slot 0: the master into slot 1, the slave into slot 2.
+    /// Argument 3: rows and, times 65536, columns, or 0; 4: the user that gets the slave.
+    OpenTerminal,
+    /// Sends the descriptor slot 1 over the connected socket slot 0, along with text 2.
+    SendDescriptor,
     /// Makes path 0 the working directory, resolved within the root; made with mode 1 where missing, unless 1 is 0.
     WorkingDirectory,
     /// Limits resource 0: soft limit 1 (low) 2 (high), hard limit 3 and 4.
@@ -152,12 +219,40 @@ op_codes! {
     SetCapabilities,
     /// Raises ambient capabilities of the mask 0 1.
     RaiseAmbient,
+    /// Fails unless the sets are the ten words 0: bounding, effective, permitted, inheritable, ambient.
+    CheckCapabilities,
+    /// Sets the scheduling to the struct sched_attr in the words 0.
+    SetScheduler,
+    /// Sets the I/O priority to 0.
+    SetIoPriority,
+    /// Sets the execution domain to 0.
+    SetPersonality,
+    /// Sets the memory policy to mode and flags 0 for the nodes of the mask of bytes 1, length 2.
+    SetMemoryPolicy,
     /// Gives up gaining privileges by exec.
     NoNewPrivileges,
+    /// Marks descriptors from number 0 on to be closed by the exec.
+    CloseOnExec,
+    /// Allows the rights 2 on path 1 in the landlock ruleset slot 0; the path is resolved within the root.
+    LandlockAllow,
+    /// Puts the landlock ruleset slot 0 in force.
+    LandlockRestrict,
     /// Loads the system call filter at 0 of 1 instructions, with flags 2.
     LoadFilter,
+    /// As the operation before, for a filter that asks a supervisor: the parent gets the descriptor for it, and says when
+    /// the supervisor has it.
+    LoadListeningFilter,
     /// Tells the parent that it got here, and waits for the word to go on.
     Wait,
+    /// Tells the parent that all is built, and waits until it has done its part.
+    Gate,
+    /// Runs the program at path 0 with arguments 1 and environment 2 and waits for it, for 4 seconds at most (0: for
+    /// however long); it reads the number of this process between the two texts 3, and what it writes last is kept.
+    RunHook,
+    /// Lets go of the parent and waits for a byte on the fifo slot 0; from then on a fault is written to the fifo slot 1.
+    AwaitStart,
+    /// Fails unless one of the candidate paths 0 can be executed.
+    FindProgram,
     /// Stays as PID 1, forwarding signals and reaping; a child goes on.
     StayAsInit,
     /// Executes the first of the candidate paths 2 that exists, with arguments 0 and environment 1.

@@ -12,6 +12,8 @@ pub(crate) enum Argument {
     Number(Radix),
     /// A slot that an earlier operation or the parent has filled.
     Input,
+    /// A filled slot that is empty afterwards.
+    Last,
     /// A slot to fill.
     Output,
     /// The offset of a NUL-terminated text in the plan.
@@ -52,7 +54,7 @@ const HEXADECIMAL: Argument = Argument::Number(Radix::Hexadecimal);
 
 /// The shape of `code`.
 pub(crate) fn signature(code: OpCode) -> Signature {
-    use Argument::{Bytes, Count, Filter, Input, Output, Text, Texts, Words};
+    use Argument::{Bytes, Count, Filter, Input, Last, Output, Text, Texts, Words};
     use OpCode::*;
     use Phase::*;
     let (name, phases, arguments): (_, _, &'static [Argument]) = match code {
@@ -62,15 +64,18 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         Umask => ("umask", (Fence, Privilege), &[OCTAL]),
         DieWithParent => ("die-with-parent", (Fence, Park), &[DECIMAL]),
         NewSession => ("new-session", (Fence, Park), &[]),
-        NewKeyring => ("new-keyring", (Fence, Fence), &[]),
+        NewKeyring => ("new-keyring", (Fence, Fence), &[Text]),
+        WriteOwn => ("write-own", (Fence, Join), &[Text, Text]),
+        SetAffinity => ("set-affinity", (Fence, Privilege), &[Bytes, Count]),
         Write => ("write", (Join, Privilege), &[Input, Text]),
         JoinNamespace => ("join-namespace", (Join, Join), &[Input, HEXADECIMAL]),
         Unshare => ("unshare", (Join, Identity), &[HEXADECIMAL]),
         AskForIdMaps => ("ask-for-id-maps", (Map, Map), &[]),
-        GoOnInChild => ("go-on-in-child", (Map, Identity), &[]),
+        GoOnInChild => ("go-on-in-child", (Map, Park), &[DECIMAL]),
         GoOnInside => ("go-on-inside", (Park, Park), &[]),
         BecomeRoot => ("become-root", (Map, Identity), &[]),
         SetHostname => ("set-hostname", (Identity, Identity), &[Bytes, Count]),
+        SetDomainname => ("set-domainname", (Identity, Identity), &[Bytes, Count]),
         LoopbackUp => ("loopback-up", (Identity, Identity), &[]),
         OpenHost => ("open-host", (Fence, Mount), &[Text, HEXADECIMAL, Output]),
         OpenBelow => ("open-below", (Mount, Session), &[Input, Text, HEXADECIMAL, Output]),
@@ -79,27 +84,40 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         MakeNode => ("make-node", (Mount, Mount), &[Input, Text, OCTAL, HEXADECIMAL]),
         MakeDirectory => ("make-directory", (Mount, Mount), &[Input, Text, OCTAL]),
         MakeLink => ("make-link", (Mount, Mount), &[Input, Text, Text]),
+        PlaceLink => ("place-link", (Mount, Mount), &[Input, Text, Text]),
+        MakeDevice => ("make-device", (Mount, Mount), &[Input, Text, OCTAL, HEXADECIMAL, DECIMAL, DECIMAL]),
+        CheckDevice => ("check-device", (Mount, Mount), &[Input, OCTAL, HEXADECIMAL]),
+        Close => ("close", (Enter, Seal), &[Last]),
+        CloneHost => ("clone-host", (Enter, Mount), &[Text, HEXADECIMAL, Output]),
         CloneMount => ("clone-mount", (Mount, Mount), &[Input, DECIMAL, Output]),
         OpenFilesystem => ("open-filesystem", (Mount, Mount), &[Text, Output]),
         FilesystemOption => ("filesystem-option", (Mount, Mount), &[Input, Text, Text]),
         FilesystemFlag => ("filesystem-flag", (Mount, Mount), &[Input, Text]),
         MountFilesystem => ("mount-filesystem", (Mount, Mount), &[Input, HEXADECIMAL, Output]),
+        PickFilesystem => ("pick-filesystem", (Mount, Mount), &[Input, Output]),
+        ReconfigureFilesystem => ("reconfigure-filesystem", (Mount, Mount), &[Input]),
         MountByPath => ("mount-by-path", (Mount, Mount), &[Text, Text, HEXADECIMAL, Text, Output]),
         Attach => ("attach", (Mount, Mount), &[Input, Input]),
         AttachBelow => ("attach-below", (Mount, Mount), &[Input, Input, Text]),
+        AttachAt => ("attach-at", (Mount, Mount), &[Input, Input, Text, HEXADECIMAL]),
         MountAttributes => {
             ("mount-attributes", (Enter, Seal), &[Input, DECIMAL, HEXADECIMAL, HEXADECIMAL, HEXADECIMAL])
         }
         Mask => ("mask", (Mount, Mount), &[Input, Text, Input, DECIMAL]),
         BindFile => ("bind-file", (Mount, Mount), &[Input, Text, Input]),
         MakeReadOnly => ("make-read-only", (Mount, Mount), &[Input, Text, DECIMAL]),
+        WriteBelow => ("write-below", (Mount, Mount), &[Input, Text, Text]),
         CheckFilesystem => ("check-filesystem", (Mount, Mount), &[Input, HEXADECIMAL]),
         ChangeDirectory => ("change-directory", (Mount, Mount), &[Input]),
         PivotRoot => ("pivot-root", (Pivot, Pivot), &[Input]),
+        ChangeRoot => ("change-root", (Pivot, Pivot), &[Input, Input, DECIMAL]),
         StandardStream => ("standard-stream", (Session, Session), &[Input, DECIMAL]),
-        ControllingTerminal => ("controlling-terminal", (Session, Session), &[Input]),
+        ControllingTerminal => ("controlling-terminal", (Session, Park), &[Input]),
+        OpenRoot => ("open-root", (Session, Session), &[Output]),
+        OpenTerminal => ("open-terminal", (Mount, Session), &[Input, Output, Output, HEXADECIMAL, DECIMAL]),
+        SendDescriptor => ("send-descriptor", (Mount, Session), &[Input, Input, Text]),
         WorkingDirectory => ("working-directory", (Session, Session), &[Text, OCTAL]),
-        ResourceLimit => ("resource-limit", (Privilege, Privilege), &[DECIMAL, DECIMAL, DECIMAL, DECIMAL, DECIMAL]),
+        ResourceLimit => ("resource-limit", (Join, Privilege), &[DECIMAL, DECIMAL, DECIMAL, DECIMAL, DECIMAL]),
         DropBounding => ("drop-bounding", (Privilege, Privilege), &[HEXADECIMAL, HEXADECIMAL]),
         SetGroups => ("set-groups", (Privilege, Privilege), &[Words, Count]),
         SetIds => ("set-ids", (Privilege, Privilege), &[DECIMAL, DECIMAL]),
@@ -109,9 +127,22 @@ pub(crate) fn signature(code: OpCode) -> Signature {
             &[HEXADECIMAL, HEXADECIMAL, HEXADECIMAL, HEXADECIMAL, HEXADECIMAL, HEXADECIMAL],
         ),
         RaiseAmbient => ("raise-ambient", (Privilege, Privilege), &[HEXADECIMAL, HEXADECIMAL]),
+        CheckCapabilities => ("check-capabilities", (Privilege, Privilege), &[Words, Count]),
+        SetScheduler => ("set-scheduler", (Privilege, LateFilter), &[Words, Count]),
+        SetIoPriority => ("set-io-priority", (Privilege, Privilege), &[HEXADECIMAL]),
+        SetPersonality => ("set-personality", (Privilege, Privilege), &[HEXADECIMAL]),
+        SetMemoryPolicy => ("set-memory-policy", (Privilege, Privilege), &[HEXADECIMAL, Bytes, Count]),
         NoNewPrivileges => ("no-new-privileges", (Privilege, Privilege), &[]),
+        CloseOnExec => ("close-on-exec", (EarlyFilter, EarlyFilter), &[DECIMAL]),
+        LandlockAllow => ("landlock-allow", (EarlyFilter, LateFilter), &[Input, Text, HEXADECIMAL]),
+        LandlockRestrict => ("landlock-restrict", (EarlyFilter, LateFilter), &[Input]),
         LoadFilter => ("load-filter", (EarlyFilter, LateFilter), &[Filter, Count, HEXADECIMAL]),
+        LoadListeningFilter => ("load-listening-filter", (EarlyFilter, LateFilter), &[Filter, Count, HEXADECIMAL]),
         Wait => ("wait", (Park, Park), &[]),
+        Gate => ("gate", (Mount, Park), &[]),
+        RunHook => ("run-hook", (Mount, LateFilter), &[Text, Texts, Texts, Texts, DECIMAL]),
+        AwaitStart => ("await-start", (Park, Park), &[Input, Input]),
+        FindProgram => ("find-program", (Session, Session), &[Texts]),
         StayAsInit => ("stay-as-init", (Park, Park), &[]),
         Execute => ("execute", (Exec, Exec), &[Texts, Texts, Texts]),
     };

@@ -179,6 +179,13 @@ fn check_arguments(index: usize, op: &Op, bytes: &[u8], filled: &mut [bool; SLOT
                 }
                 true
             }
+            Argument::Last => {
+                let slot = filled.get_mut(argument as usize).ok_or(Defect::Slot(index))?;
+                if !std::mem::replace(slot, false) {
+                    return Err(Defect::Slot(index));
+                }
+                true
+            }
             Argument::Output if argument == NO_SLOT => true,
             Argument::Output => {
                 *filled.get_mut(argument as usize).ok_or(Defect::Slot(index))? = true;

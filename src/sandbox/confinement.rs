@@ -2,7 +2,7 @@
 
 use super::Sandbox;
 use crate::isolate::seccomp::{Architecture, Filter, Profile};
-use crate::isolate::{CapabilitySet, ResourceLimit};
+use crate::isolate::{CapabilitySet, Landlock, ResourceLimit};
 use crate::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +33,14 @@ impl Sandbox {
     #[must_use]
     pub fn seccomp(mut self, seccomp: Seccomp) -> Sandbox {
         self.seccomp = seccomp;
+        self
+    }
+
+    /// The files and ports its processes may use, as the kernel's Landlock enforces it, on top of everything else; all by
+    /// default. Where the kernel has none this is an error of the terminal verb.
+    #[must_use]
+    pub fn landlock(mut self, landlock: Landlock) -> Sandbox {
+        self.landlock = Some(landlock);
         self
     }
 

@@ -90,7 +90,9 @@ impl Sandbox {
             namespaces: 0,
             cgroup: None,
             id_map: lowered.id_map,
+            gate: None,
             after_exec_of_stage: lowered.arm.map(|arm| arm as _),
+            listener: None,
         };
         start_keeper(&launcher, request)
     }

@@ -1,11 +1,11 @@
 //! The way into a sandbox that runs: what brings another process to where the first one is, with no more rights.
 
 use super::Sandbox;
-use super::lower::{BASE_NAMESPACES, lower_fence, lower_join_cgroup, lower_keyring_and_null};
+use super::lower::BASE_NAMESPACES;
 use crate::Result;
 use crate::error::During;
-use crate::isolate::CapabilitySet;
 use crate::isolate::seccomp::Filter;
+use crate::isolate::{CapabilitySet, lower_exec, lower_fence, lower_join_cgroup, lower_keyring, lower_null};
 use crate::plan::op::OpCode;
 use crate::plan::{Builder, Phase, Slot};
 use std::fs::File;
@@ -42,7 +42,8 @@ impl Sandbox {
         let (target, output) = (plan.inherit(target), plan.inherit(output));
         plan.begin_enter();
         lower_fence(plan);
-        let null = lower_keyring_and_null(plan);
+        lower_keyring(plan, "");
+        let null = lower_null(plan);
         lower_join_cgroup(plan, inside.tasks);
         let arguments = [target.into(), self.joined_namespaces(inside.host_network)];
         plan.push(OpCode::JoinNamespace, &arguments, "join the container's namespaces");
@@ -55,9 +56,9 @@ impl Sandbox {
             plan.push(OpCode::GoOnInside, &[], "enter the PID namespace");
             // Of the child: whoever ends it ends its group.
             plan.push(OpCode::NewSession, &[], "start a new session");
-        });
+        })?;
         let command: Vec<Vec<u8>> = command.iter().map(|argument| argument.clone().into_bytes()).collect();
-        self.lower_exec(plan, &command);
+        lower_exec(plan, &self.command_line(command));
         Ok(enter)
     }
 

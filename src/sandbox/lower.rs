@@ -6,23 +6,23 @@ use crate::cgroup::{Cgroup, Join};
 use crate::error::During;
 use crate::isolate::seccomp::Filter;
 use crate::isolate::{
-    CapabilitySet, MASKED_PATHS, MountTargets, Privileges, READ_ONLY_PATHS, lower_binds, lower_devices, lower_masks,
-    lower_pivot, lower_privileges, lower_proc, lower_root, lower_sys, lower_tmpfs,
+    CapabilitySet, CapabilitySets, CommandLine, Confinement, MASKED_PATHS, MountTargets, Privileges, READ_ONLY_PATHS,
+    lower_binds, lower_confinement, lower_devices, lower_exec, lower_fence, lower_join_cgroup, lower_keyring,
+    lower_masks, lower_null, lower_pivot, lower_proc, lower_root, lower_sys, lower_tmpfs, lower_user_namespace,
 };
 use crate::launch::{Channel, IdMap, Request};
-use crate::plan::op::{OpCode, Tolerate};
+use crate::plan::op::OpCode;
 use crate::plan::{Builder, Phase, Slot};
 use crate::{Error, Result};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Where a command without a slash is looked for when the environment has no PATH: execvp(3)'s default with Docker's
-/// directories for administrators.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 pub(super) const BASE_NAMESPACES: i32 =
     libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+
+/// Puts in force what must wait until a process, whose number it gets, has memory of its own.
+type Arm = Box<dyn FnOnce(i32) -> Result<()> + Send>;
 
 /// A sandbox whose operations are written, not yet closed into a plan.
 pub(super) struct Lowered {
@@ -31,7 +31,7 @@ pub(super) struct Lowered {
     pub(super) namespaces: u64,
     pub(super) cgroup: Option<OwnedFd>,
     pub(super) id_map: Option<IdMap>,
-    pub(super) arm: Option<Box<dyn FnOnce() -> Result<()> + Send>>,
+    pub(super) arm: Option<Arm>,
     /// What the keeper needs to run the second range of operations, where there is one.
     pub(super) enter: Option<Enter>,
 }
@@ -45,7 +45,9 @@ impl Lowered {
             namespaces: self.namespaces,
             cgroup: self.cgroup,
             id_map: self.id_map,
+            gate: None,
             after_exec_of_stage: self.arm.map(|arm| arm as _),
+            listener: None,
         })
     }
 }
@@ -80,8 +82,8 @@ impl Sandbox {
             if self.init {
                 plan.push(OpCode::StayAsInit, &[], "fork the command from its init");
             }
-        });
-        self.lower_exec(&mut plan, &self.command);
+        })?;
+        lower_exec(&mut plan, &self.command_line(self.command.clone()));
         let enter = match inside {
             Some(command) => {
                 let inside = Inside { tasks: &tasks, host_network, capabilities, filter: filter.as_deref() };
@@ -90,7 +92,7 @@ impl Sandbox {
             None => None,
         };
         // A memory limit of version 2 is written only once the process has memory of its own.
-        let arm = arm.map(|group| Box::new(move || group.arm()) as Box<dyn FnOnce() -> Result<()> + Send>);
+        let arm = arm.map(|group| Box::new(move |_: i32| group.arm()) as Arm);
         Ok(Lowered { plan, channel, namespaces, cgroup: directory, id_map: self.id_map, arm, enter })
     }
 
@@ -136,7 +138,8 @@ impl Sandbox {
             plan.push(OpCode::DieWithParent, &[u32::from(!self.kept)], "tie the container's life to the host's");
         }
         plan.push(OpCode::NewSession, &[], "start a new session");
-        let null = lower_keyring_and_null(plan);
+        lower_keyring(plan, "");
+        let null = lower_null(plan);
         let network = std::mem::replace(&mut self.network, NetworkMode::Host);
         let fresh_network = matches!(network, NetworkMode::None);
         lower_join_cgroup(plan, tasks);
@@ -147,7 +150,9 @@ impl Sandbox {
         }
         let namespaces = BASE_NAMESPACES | if fresh_network { libc::CLONE_NEWNET } else { 0 };
         let at_clone = if self.id_map.is_some() {
-            unshare_as_user(plan, namespaces as u32);
+            lower_user_namespace(plan);
+            plan.push(OpCode::Unshare, &[(namespaces | libc::CLONE_NEWCGROUP) as u32], "create namespaces");
+            plan.push(OpCode::GoOnInChild, &[], "enter the PID namespace");
             if self.die_with_parent {
                 plan.push(OpCode::DieWithParent, &[u32::from(!self.kept)], "tie the container's life to the host's");
             }
@@ -204,111 +209,40 @@ impl Sandbox {
             .hint(libc::ENOENT, "it does not exist in the image");
     }
 
-    /// The filter is the last thing before the exec where `no_new_privs` is on; else it needs CAP_SYS_ADMIN, and must
-    /// itself allow what is left to do.
+    /// Gives up all privileges but what the sandbox grants.
     pub(super) fn lower_confinement(
         &self,
         plan: &mut Builder,
         capabilities: CapabilitySet,
         filter: Option<&Filter>,
         park: impl FnOnce(&mut Builder),
-    ) {
-        if let (Some(filter), false) = (filter, self.no_new_privileges) {
-            plan.phase(Phase::EarlyFilter);
-            load_filter(plan, filter);
-        }
+    ) -> Result<()> {
         let privileges = Privileges {
             user: self.user.0,
             group: self.user.1,
             additional_groups: self.additional_groups.clone(),
             in_user_namespace: self.id_map.is_some(),
-            capabilities: capabilities.bits(),
-            limits: self.limits.iter().map(|limit| (limit.resource().number(), limit.soft(), limit.hard())).collect(),
+            umask: 0o022,
+            capabilities: CapabilitySets::of(capabilities),
+            limits: self.limits.clone(),
             no_new_privileges: self.no_new_privileges,
+            preserved: 0,
             die_with_parent: self.die_with_parent.then_some(u32::from(!self.kept)),
         };
-        lower_privileges(plan, &privileges);
-        plan.phase(Phase::Park);
-        park(plan);
-        if let (Some(filter), true) = (filter, self.no_new_privileges) {
-            plan.phase(Phase::LateFilter);
-            load_filter(plan, filter);
-        }
+        let confinement =
+            Confinement { privileges: &privileges, filter, landlock: self.landlock.as_ref(), parent_leaves: false };
+        let park = |plan: &mut Builder| {
+            park(plan);
+            Ok(())
+        };
+        lower_confinement(plan, confinement, |_| Ok(()), park)
     }
 
-    pub(super) fn lower_exec(&self, plan: &mut Builder, command: &[Vec<u8>]) {
-        plan.phase(Phase::Exec);
-        let program = command.first().map(Vec::as_slice).unwrap_or_default();
-        let arguments = plan.texts(command);
-        let environment = plan.texts(self.environment.iter().map(ToString::to_string));
-        let candidates = plan.texts(self.candidates(program));
-        let sentence = format!("execute {}", String::from_utf8_lossy(program));
-        plan.push(OpCode::Execute, &[arguments, environment, candidates], sentence)
-            .hint(libc::ENOENT, "the program, or the interpreter it names, does not exist in the container")
-            .hint(libc::EACCES, "the program is not executable for this user")
-            .hint(libc::ENOEXEC, "the program is for another machine, or a script without #!");
+    /// `arguments` with the sandbox's environment.
+    pub(super) fn command_line(&self, arguments: Vec<Vec<u8>>) -> CommandLine {
+        let environment = self.environment.iter().map(|variable| variable.to_string().into_bytes()).collect();
+        CommandLine { arguments, environment }
     }
-
-    /// The paths at which the program may be: execvp(3).
-    fn candidates(&self, program: &[u8]) -> Vec<Vec<u8>> {
-        if program.contains(&b'/') {
-            return vec![program.to_vec()];
-        }
-        let path = self.environment.iter().rev().find(|variable| variable.name() == "PATH");
-        let path = path.map_or(DEFAULT_PATH, |variable| variable.value());
-        path.split(':')
-            .map(|directory| {
-                let directory = if directory.is_empty() { "." } else { directory };
-                [directory.as_bytes(), b"/", program].concat()
-            })
-            .collect()
-    }
-}
-
-/// Shuts out what came with the fork.
-pub(super) fn lower_fence(plan: &mut Builder) {
-    plan.push(OpCode::CloseOthers, &[], "close foreign descriptors");
-    plan.push(OpCode::ResetSignals, &[], "reset signals");
-    plan.push(OpCode::ResetAffinity, &[], "reset the processor affinity").tolerate(Tolerate::UNKNOWN);
-    plan.push(OpCode::Umask, &[0], "reset the umask");
-}
-
-/// A session keyring of its own, and the null device in a slot.
-pub(super) fn lower_keyring_and_null(plan: &mut Builder) -> Slot {
-    // The host's keys are not the container's. A kernel without keyrings has none to share, and an outer filter that
-    // refuses this refuses the payload too.
-    plan.push(OpCode::NewKeyring, &[], "create a session keyring")
-        .tolerate(Tolerate::UNKNOWN | Tolerate::REFUSED)
-        .hint(libc::EDQUOT, "this user has too many keyrings: sysctl kernel.keys.maxkeys");
-    // The host's: the root may have none.
-    let null = plan.slot();
-    let path = plan.text("/dev/null");
-    plan.push(OpCode::OpenHost, &[path, libc::O_RDWR as u32, null.into()], "open the null device");
-    null
-}
-
-/// Enters the control groups whose `tasks` files these are.
-pub(super) fn lower_join_cgroup(plan: &mut Builder, tasks: &[Slot]) {
-    plan.phase(Phase::Join);
-    let itself = plan.text("0");
-    for &slot in tasks {
-        plan.push(OpCode::Write, &[slot.into(), itself], "enter the control group");
-    }
-}
-
-/// The namespaces of an unprivileged user: first the user namespace, then, with the capabilities that it gives, the
-/// others; the PID namespace takes effect in a child.
-fn unshare_as_user(plan: &mut Builder, namespaces: u32) {
-    plan.push(OpCode::Unshare, &[libc::CLONE_NEWUSER as u32], "create a user namespace")
-        .hint(libc::EPERM, "user namespaces are switched off: sysctl kernel.unprivileged_userns_clone=1, or kernel.apparmor_restrict_unprivileged_userns=0")
-        .hint(libc::ENOSPC, "user namespaces are switched off: sysctl user.max_user_namespaces");
-    plan.phase(Phase::Map);
-    plan.push(OpCode::AskForIdMaps, &[], "get the ids mapped");
-    plan.phase(Phase::Identity);
-    plan.push(OpCode::BecomeRoot, &[], "become root of the user namespace");
-    let flags = namespaces | libc::CLONE_NEWCGROUP as u32;
-    plan.push(OpCode::Unshare, &[flags], "create namespaces");
-    plan.push(OpCode::GoOnInChild, &[], "enter the PID namespace");
 }
 
 /// A duplicate of this process's own standard stream.
@@ -318,12 +252,4 @@ fn own_stream(number: usize) -> std::io::Result<OwnedFd> {
         1 => std::io::stdout().as_fd().try_clone_to_owned(),
         _ => std::io::stderr().as_fd().try_clone_to_owned(),
     }
-}
-
-fn load_filter(plan: &mut Builder, filter: &Filter) {
-    let bytes = plan.bytes(&filter.to_bytes());
-    let count = filter.instructions().len() as u32;
-    plan.push(OpCode::LoadFilter, &[bytes, count, filter.flags()], "load the seccomp filter")
-        .hint(libc::EINVAL, "the kernel refuses the filter: CONFIG_SECCOMP_FILTER")
-        .hint(libc::EACCES, "a filter without no_new_privs needs CAP_SYS_ADMIN");
 }

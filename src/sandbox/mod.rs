@@ -12,7 +12,7 @@ pub(crate) use detached::KeeperTask;
 
 use crate::Result;
 use crate::cgroup::Cgroup;
-use crate::isolate::{Bind, CapabilitySet, ResourceLimit, Root, Tmpfs};
+use crate::isolate::{Bind, CapabilitySet, Landlock, ResourceLimit, Root, Tmpfs};
 use crate::launch::{IdMap, Launcher, Process, start};
 use crate::value::{EnvVar, Memory};
 use std::os::fd::OwnedFd;
@@ -51,6 +51,7 @@ pub struct Sandbox {
     seccomp: Seccomp,
     no_new_privileges: bool,
     limits: Vec<ResourceLimit>,
+    landlock: Option<Landlock>,
     read_only: bool,
     filesystems: bool,
     masks: bool,
@@ -112,6 +113,7 @@ impl Sandbox {
             seccomp: Seccomp::Default,
             no_new_privileges: true,
             limits: Vec::new(),
+            landlock: None,
             read_only: false,
             filesystems: true,
             masks: true,

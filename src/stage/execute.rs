@@ -1,7 +1,6 @@
 //! The exec of the payload.
 
 use super::constant::*;
-use super::process;
 use super::program::Program;
 use super::call::call;
 use super::syscall::Errno;
@@ -11,9 +10,8 @@ use core::sync::atomic::Ordering;
 /// How often an exec is tried again while somebody has the file open for writing.
 const BUSY_TRIES: u32 = 50;
 
-/// Executes the first candidate that exists; returns only to fail.
+/// Executes the first candidate that exists; returns only to fail. Nothing is called but that: a filter may be in force.
 pub(crate) fn execute(program: &mut Program, arguments: u32, environment: u32, candidates: u32) -> Result<(), Errno> {
-    process::close_on_exec()?;
     let arguments = program.pointers(arguments);
     let environment = program.pointers(environment);
     let mut candidate = program.pointers(candidates);
@@ -29,6 +27,22 @@ pub(crate) fn execute(program: &mut Program, arguments: u32, environment: u32, c
                 errno => return Err(errno),
             }
             candidate = candidate.add(1);
+        }
+    }
+    Err(worst)
+}
+
+/// Fails unless one of the candidates is a file that may be executed: the error that the exec would meet, met earlier.
+pub(crate) fn find(program: &Program, candidates: u32) -> Result<(), Errno> {
+    let mut worst = ENOENT;
+    for path in program.texts(candidates) {
+        // SAFETY: the path is NUL-terminated.
+        match unsafe { call!(FACCESSAT2, AT_FDCWD, path, X_OK, AT_EACCESS) } {
+            Ok(_) if super::files::is_directory(AT_FDCWD as i32, path) == Ok(true) => worst = EACCES,
+            Ok(_) => return Ok(()),
+            Err(ENOENT | ENOTDIR) => {}
+            Err(EACCES) => worst = EACCES,
+            Err(errno) => return Err(errno),
         }
     }
     Err(worst)

@@ -1,6 +1,7 @@
 //! Paths and descriptors: everything resolved below a root, nothing followed out of it.
 
 use super::constant::*;
+use super::place::{self, PATH_MAX};
 use super::program::Program;
 use super::call::call;
 use super::syscall::Errno;
@@ -12,9 +13,6 @@ struct OpenHow {
     mode: u64,
     resolve: u64,
 }
-
-/// The longest path that is taken apart: the kernel's PATH_MAX.
-const PATH_MAX: usize = 4096;
 
 /// Closes a descriptor; nothing can be done about a refusal.
 pub(crate) fn close(descriptor: i32) {
@@ -38,6 +36,16 @@ pub(crate) fn open_own(root: i32, path: *const u8, flags: usize) -> Result<i32, 
     open_resolved(root, path, flags, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV)
 }
 
+/// Opens a path below `root` that must be what it says: no link at all.
+pub(crate) fn open_straight(root: i32, path: *const u8, flags: usize) -> Result<i32, Errno> {
+    open_resolved(root, path, flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
+}
+
+/// As [`open_own`], through links that stay below it: the `thread-self` of a procfs.
+pub(crate) fn open_below_own(root: i32, path: *const u8, flags: usize) -> Result<i32, Errno> {
+    open_resolved(root, path, flags, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
+}
+
 fn open_resolved(root: i32, path: *const u8, flags: usize, mode: u32, resolve: u64) -> Result<i32, Errno> {
     let how = OpenHow { flags: (flags | O_CLOEXEC) as u64, mode: u64::from(mode), resolve };
     loop {
@@ -48,61 +56,6 @@ fn open_resolved(root: i32, path: *const u8, flags: usize, mode: u32, resolve: u
             other => return other.map(|descriptor| descriptor as i32),
         }
     }
-}
-
-/// Opens a directory below `root`, making each missing component with `mode`.
-pub(crate) fn make_directories(root: i32, path: &[u8], mode: u32) -> Result<i32, Errno> {
-    match with_text(path, |whole| open_below(root, whole, O_PATH | O_DIRECTORY, 0)) {
-        Err(ENOENT) => {}
-        other => return other,
-    }
-    let mut prefix = Path::new();
-    let mut directory = with_text(b".", |here| open_below(root, here, O_PATH | O_DIRECTORY, 0))?;
-    for component in path.split(|&byte| byte == b'/').filter(|component| !component.is_empty()) {
-        let made = prefix
-            .push(component)
-            .and_then(|()| open_or_make(root, directory, &prefix, component, mode));
-        close(directory);
-        directory = made?;
-    }
-    Ok(directory)
-}
-
-/// Opens a file below `root`, making it (empty) and its directories where missing.
-pub(crate) fn make_file(root: i32, path: &[u8], mode: u32) -> Result<i32, Errno> {
-    match with_text(path, |whole| open_below(root, whole, O_PATH, 0)) {
-        Err(ENOENT) => {}
-        other => return other,
-    }
-    let split = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
-    let directory = make_directories(root, &path[..split], 0o755)?;
-    let made = with_text(&path[split..], |name| {
-        // SAFETY: the name is NUL-terminated. O_EXCL and O_NOFOLLOW: what is made here is new and no link.
-        unsafe { call!(OPENAT, directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode) }
-    });
-    close(directory);
-    match made {
-        Ok(file) => close(file as i32),
-        Err(EEXIST) => {}
-        Err(errno) => return Err(errno),
-    }
-    with_text(path, |whole| open_below(root, whole, O_PATH, 0))
-}
-
-/// Opens `prefix` below `root`; makes its last component in `parent` first where it is missing.
-fn open_or_make(root: i32, parent: i32, prefix: &Path, component: &[u8], mode: u32) -> Result<i32, Errno> {
-    match open_below(root, prefix.as_ptr(), O_PATH | O_DIRECTORY, 0) {
-        Err(ENOENT) => {}
-        other => return other,
-    }
-    with_text(component, |name| {
-        // SAFETY: the name is NUL-terminated and holds no slash.
-        match unsafe { call!(MKDIRAT, parent, name, mode) } {
-            Ok(_) | Err(EEXIST) => Ok(()),
-            Err(errno) => Err(errno),
-        }
-    })?;
-    open_below(root, prefix.as_ptr(), O_PATH | O_DIRECTORY, 0)
 }
 
 /// Makes a node named by the plan in the directory `slot`.
@@ -117,10 +70,45 @@ pub(crate) fn make_directory(directory: i32, name: *const u8, mode: u32) -> Resu
     unsafe { call!(MKDIRAT, directory, name, mode) }.map(drop)
 }
 
-/// Makes a symbolic link named by the plan.
-pub(crate) fn make_link(directory: i32, name: *const u8, target: *const u8) -> Result<(), Errno> {
-    // SAFETY: both texts are NUL-terminated.
-    unsafe { call!(SYMLINKAT, target, directory, name) }.map(drop)
+/// Makes a symbolic link named by the plan, or finds the same there.
+pub(crate) fn make_link(directory: i32, name: *const u8, target: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the name is NUL-terminated, and so is what the plan or a buffer of ours holds behind the target.
+    match unsafe { call!(SYMLINKAT, target.as_ptr(), directory, name) } {
+        Err(EEXIST) => {}
+        other => return other.map(drop),
+    }
+    let mut there = [0u8; PATH_MAX];
+    // SAFETY: the name is NUL-terminated, the buffer live and its size passed.
+    let length = unsafe { call!(READLINKAT, directory, name, there.as_mut_ptr(), there.len()) };
+    if length.is_ok_and(|length| there.get(..length) == Some(target)) { Ok(()) } else { Err(EEXIST) }
+}
+
+/// Makes a symbolic link in the place of whatever else has the name.
+pub(crate) fn place_link(directory: i32, name: *const u8, target: &[u8]) -> Result<(), Errno> {
+    match make_link(directory, name, target) {
+        Err(EEXIST) => {}
+        other => return other,
+    }
+    // SAFETY: the name is NUL-terminated.
+    unsafe { call!(UNLINKAT, directory, name, 0) }?;
+    make_link(directory, name, target)
+}
+
+/// What a device is to be.
+pub(crate) struct Node {
+    pub(crate) mode: u32,
+    pub(crate) device: u32,
+    pub(crate) owner: (u32, u32),
+}
+
+/// Fails with EEXIST unless there is a device of this type and number at `path`, which may be empty.
+pub(crate) fn check_device(directory: i32, path: *const u8, kind: u32, device: u32) -> Result<(), Errno> {
+    let found = status(directory, path)?;
+    // The numbers of a device as mknod(2) takes them: 12 bits of the major one amid 20 of the minor one.
+    let (major, minor) = (found[32], found[33]);
+    let number = (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12);
+    let same = found[7] & S_IFMT == kind && (kind == S_IFIFO || number == device);
+    if same { Ok(()) } else { Err(EEXIST) }
 }
 
 /// Writes a whole text.
@@ -141,11 +129,18 @@ pub(crate) fn check_filesystem(descriptor: i32, magic: u32) -> Result<(), Errno>
 
 /// Whether there is a directory at `path`, which may be empty, below `directory`; no link is followed at its end.
 pub(crate) fn is_directory(directory: i32, path: *const u8) -> Result<bool, Errno> {
+    Ok(status(directory, path)?[7] & S_IFMT == S_IFDIR)
+}
+
+/// struct statx of `path`, which may be empty, as 32-bit words: the mode is the lower half of word 7, the numbers of a
+/// device are words 32 and 33. No link is followed at its end.
+pub(crate) fn status(directory: i32, path: *const u8) -> Result<[u32; 64], Errno> {
     let mut statx = [0u32; 64];
     let flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
-    // SAFETY: the path is NUL-terminated; struct statx has 256 bytes, the mode is the lower half of its word 7.
-    unsafe { call!(STATX, directory, path, flags, STATX_TYPE, statx.as_mut_ptr()) }?;
-    Ok(statx[7] & S_IFMT == S_IFDIR)
+    // SAFETY: the path is NUL-terminated; struct statx has 256 bytes.
+    unsafe { call!(STATX, directory, path, flags, STATX_BASIC, statx.as_mut_ptr()) }?;
+    statx[7] &= 0xffff;
+    Ok(statx)
 }
 
 /// Makes `path` the working directory, made with `mode` where missing; resolved within the root, and verified to be
@@ -155,7 +150,7 @@ pub(crate) fn enter_working_directory(program: &Program, path: u32, mode: u32) -
     let opened = if mode == 0 {
         open_below(root, program.address(path), O_PATH | O_DIRECTORY, 0)
     } else {
-        make_directories(root, program.text(path), mode)
+        place::make_directories(root, program.text(path), mode)
     };
     close(root);
     let directory = opened?;
@@ -182,43 +177,4 @@ pub(crate) fn replace(descriptor: i32, number: u32) -> Result<(), Errno> {
     }
     // SAFETY: plain numbers.
     unsafe { call!(DUP3, descriptor, number, 0) }.map(drop)
-}
-
-/// Calls with a NUL-terminated copy of `text`.
-fn with_text<T>(text: &[u8], call: impl FnOnce(*const u8) -> Result<T, Errno>) -> Result<T, Errno> {
-    let mut path = Path::new();
-    path.append(text)?;
-    call(path.as_ptr())
-}
-
-/// A path that grows by components.
-struct Path {
-    bytes: [u8; PATH_MAX],
-    length: usize,
-}
-
-impl Path {
-    fn new() -> Path {
-        Path { bytes: [0; PATH_MAX], length: 0 }
-    }
-
-    fn push(&mut self, component: &[u8]) -> Result<(), Errno> {
-        self.append(component)?;
-        self.append(b"/")
-    }
-
-    fn append(&mut self, text: &[u8]) -> Result<(), Errno> {
-        let end = self.length + text.len();
-        if end >= PATH_MAX {
-            return Err(ENAMETOOLONG);
-        }
-        self.bytes[self.length..end].copy_from_slice(text);
-        self.length = end;
-        self.bytes[end] = 0;
-        Ok(())
-    }
-
-    fn as_ptr(&self) -> *const u8 {
-        self.bytes.as_ptr()
-    }
 }

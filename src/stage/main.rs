@@ -19,6 +19,7 @@ mod value {
 
 #[path = "."]
 mod stage {
+    pub(crate) mod attributes;
     pub(crate) mod backoff;
     pub(crate) mod call;
     pub(crate) mod care;
@@ -26,13 +27,16 @@ mod stage {
     pub(crate) mod clock;
     pub(crate) mod command;
     pub(crate) mod constant;
+    pub(crate) mod copy;
     pub(crate) mod credentials;
     pub(crate) mod execute;
     pub(crate) mod files;
+    pub(crate) mod hook;
     pub(crate) mod http;
     pub(crate) mod init;
     pub(crate) mod interpreter;
     pub(crate) mod keeper;
+    pub(crate) mod landlock;
     pub(crate) mod log;
     pub(crate) mod maps;
     pub(crate) mod memory;
@@ -40,11 +44,13 @@ mod stage {
     pub(crate) mod notify;
     pub(crate) mod number;
     pub(crate) mod parent;
+    pub(crate) mod place;
     pub(crate) mod probe;
     pub(crate) mod process;
     pub(crate) mod program;
     pub(crate) mod record;
     pub(crate) mod syscall;
+    pub(crate) mod terminal;
     pub(crate) mod text;
     pub(crate) mod verdict;
     pub(crate) mod watch;

@@ -22,6 +22,7 @@ mod table {
     pub(crate) const RECVMSG: usize = 47;
     pub(crate) const BIND: usize = 49;
     pub(crate) const SENDTO: usize = 44;
+    pub(crate) const CLONE: usize = 56;
     pub(crate) const EXECVE: usize = 59;
     pub(crate) const EXIT_GROUP: usize = 231;
     pub(crate) const KILL: usize = 62;
@@ -30,6 +31,7 @@ mod table {
     pub(crate) const GETCWD: usize = 79;
     pub(crate) const FCHDIR: usize = 81;
     pub(crate) const UMASK: usize = 95;
+    pub(crate) const GETEUID: usize = 107;
     pub(crate) const GETPPID: usize = 110;
     pub(crate) const SETSID: usize = 112;
     pub(crate) const KEYCTL: usize = 250;
@@ -44,6 +46,7 @@ mod table {
     pub(crate) const MOUNT: usize = 165;
     pub(crate) const UMOUNT2: usize = 166;
     pub(crate) const SETHOSTNAME: usize = 170;
+    pub(crate) const SETDOMAINNAME: usize = 171;
     pub(crate) const SCHED_SETAFFINITY: usize = 203;
     pub(crate) const CLOCK_GETTIME: usize = 228;
     pub(crate) const WAITID: usize = 247;
@@ -53,6 +56,11 @@ mod table {
     pub(crate) const FCHOWNAT: usize = 260;
     pub(crate) const UNLINKAT: usize = 263;
     pub(crate) const SYMLINKAT: usize = 266;
+    pub(crate) const FSPICK: usize = 433;
+    pub(crate) const CHROOT: usize = 161;
+    pub(crate) const READLINKAT: usize = 267;
+    pub(crate) const GETDENTS64: usize = 217;
+    pub(crate) const SENDFILE: usize = 40;
     pub(crate) const FCHMODAT: usize = 268;
     pub(crate) const PPOLL: usize = 271;
     pub(crate) const UNSHARE: usize = 272;
@@ -61,6 +69,13 @@ mod table {
     pub(crate) const PRLIMIT64: usize = 302;
     pub(crate) const SETNS: usize = 308;
     pub(crate) const RENAMEAT2: usize = 316;
+    pub(crate) const CAPGET: usize = 125;
+    pub(crate) const PERSONALITY: usize = 135;
+    pub(crate) const SET_MEMPOLICY: usize = 238;
+    pub(crate) const IOPRIO_SET: usize = 251;
+    pub(crate) const SCHED_SETATTR: usize = 314;
+    pub(crate) const LANDLOCK_ADD_RULE: usize = 445;
+    pub(crate) const LANDLOCK_RESTRICT_SELF: usize = 446;
     pub(crate) const SECCOMP: usize = 317;
     pub(crate) const EXECVEAT: usize = 322;
     pub(crate) const STATX: usize = 332;
@@ -74,6 +89,7 @@ mod table {
     pub(crate) const CLONE3: usize = 435;
     pub(crate) const CLOSE_RANGE: usize = 436;
     pub(crate) const OPENAT2: usize = 437;
+    pub(crate) const FACCESSAT2: usize = 439;
     pub(crate) const MOUNT_SETATTR: usize = 442;
     pub(crate) const SIGNALFD4: usize = 289;
     pub(crate) const PREAD64: usize = 17;
@@ -102,6 +118,7 @@ mod table {
     pub(crate) const RECVMSG: usize = 212;
     pub(crate) const BIND: usize = 200;
     pub(crate) const SENDTO: usize = 206;
+    pub(crate) const CLONE: usize = 220;
     pub(crate) const EXECVE: usize = 221;
     pub(crate) const EXIT_GROUP: usize = 94;
     pub(crate) const KILL: usize = 129;
@@ -110,6 +127,7 @@ mod table {
     pub(crate) const GETCWD: usize = 17;
     pub(crate) const FCHDIR: usize = 50;
     pub(crate) const UMASK: usize = 166;
+    pub(crate) const GETEUID: usize = 175;
     pub(crate) const GETPPID: usize = 173;
     pub(crate) const SETSID: usize = 157;
     pub(crate) const KEYCTL: usize = 219;
@@ -124,6 +142,7 @@ mod table {
     pub(crate) const MOUNT: usize = 40;
     pub(crate) const UMOUNT2: usize = 39;
     pub(crate) const SETHOSTNAME: usize = 161;
+    pub(crate) const SETDOMAINNAME: usize = 162;
     pub(crate) const SCHED_SETAFFINITY: usize = 122;
     pub(crate) const CLOCK_GETTIME: usize = 113;
     pub(crate) const WAITID: usize = 95;
@@ -133,6 +152,11 @@ mod table {
     pub(crate) const FCHOWNAT: usize = 54;
     pub(crate) const UNLINKAT: usize = 35;
     pub(crate) const SYMLINKAT: usize = 36;
+    pub(crate) const FSPICK: usize = 433;
+    pub(crate) const CHROOT: usize = 51;
+    pub(crate) const READLINKAT: usize = 78;
+    pub(crate) const GETDENTS64: usize = 61;
+    pub(crate) const SENDFILE: usize = 71;
     pub(crate) const FCHMODAT: usize = 53;
     pub(crate) const PPOLL: usize = 73;
     pub(crate) const UNSHARE: usize = 97;
@@ -141,6 +165,13 @@ mod table {
     pub(crate) const PRLIMIT64: usize = 261;
     pub(crate) const SETNS: usize = 268;
     pub(crate) const RENAMEAT2: usize = 276;
+    pub(crate) const CAPGET: usize = 90;
+    pub(crate) const PERSONALITY: usize = 92;
+    pub(crate) const SET_MEMPOLICY: usize = 237;
+    pub(crate) const IOPRIO_SET: usize = 30;
+    pub(crate) const SCHED_SETATTR: usize = 274;
+    pub(crate) const LANDLOCK_ADD_RULE: usize = 445;
+    pub(crate) const LANDLOCK_RESTRICT_SELF: usize = 446;
     pub(crate) const SECCOMP: usize = 277;
     pub(crate) const EXECVEAT: usize = 281;
     pub(crate) const STATX: usize = 291;
@@ -154,6 +185,7 @@ mod table {
     pub(crate) const CLONE3: usize = 435;
     pub(crate) const CLOSE_RANGE: usize = 436;
     pub(crate) const OPENAT2: usize = 437;
+    pub(crate) const FACCESSAT2: usize = 439;
     pub(crate) const MOUNT_SETATTR: usize = 442;
     pub(crate) const SIGNALFD4: usize = 74;
     pub(crate) const PREAD64: usize = 67;

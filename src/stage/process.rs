@@ -64,10 +64,11 @@ fn close_between(from: i32, kept: i32) -> Result<i32, Errno> {
     Ok(kept + 1)
 }
 
-/// Marks everything above the standard streams to be closed by the exec.
-pub(crate) fn close_on_exec() -> Result<(), Errno> {
+/// Marks everything from descriptor `first` on to be closed by the exec; what the stage opens later is so from the
+/// begin.
+pub(crate) fn close_on_exec(first: u32) -> Result<(), Errno> {
     // SAFETY: plain numbers.
-    unsafe { call!(CLOSE_RANGE, 3, u32::MAX, CLOSE_RANGE_CLOEXEC) }.map(drop)
+    unsafe { call!(CLOSE_RANGE, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }.map(drop)
 }
 
 /// Default action for every signal, none blocked: what the host ignores the payload must not.
@@ -80,6 +81,20 @@ pub(crate) fn reset_signals() -> Result<(), Errno> {
         }
     }
     set_signal_mask(0)
+}
+
+/// Forks a child, whose descriptor the parent finds in `pidfd`; 0 in the child.
+///
+/// By the older call: filters that refuse the flags of new namespaces cannot look into clone3's argument, so they refuse
+/// all of clone3.
+pub(crate) fn fork_with_descriptor(pidfd: &mut i32) -> Result<i32, Errno> {
+    fork(CLONE_PIDFD | SIGCHLD as u64, core::ptr::from_mut(pidfd)).map(|child| child as i32)
+}
+
+/// clone(2) as a fork: no memory is shared, the stack is copied. `place` gets what the flags put there.
+pub(crate) fn fork(flags: u64, place: *mut i32) -> Result<usize, Errno> {
+    // SAFETY: flags that share no memory; the third argument is the place on both architectures.
+    unsafe { call!(CLONE, flags, 0, place, 0, 0) }
 }
 
 /// Blocks exactly the signals of `mask`, bit 0 being signal 1.

@@ -12,6 +12,8 @@ pub(crate) struct Program {
     base: *const u8,
     recorder: *const Recorder,
     slots: [i32; SLOTS],
+    /// Where a fault is told once the parent is gone.
+    pub(crate) outcome: i32,
 }
 
 /// The value of a slot that holds nothing.
@@ -29,7 +31,7 @@ impl Program {
             let base = if own { plan } else { map(size, MAP_PRIVATE, descriptor, RECORDER_SIZE)? };
             (shared as *const Recorder, base as *const u8)
         };
-        let mut program = Program { base, recorder, slots: [EMPTY; SLOTS] };
+        let mut program = Program { base, recorder, slots: [EMPTY; SLOTS], outcome: EMPTY };
         let header = program.header();
         if header.magic != MAGIC {
             return Err(EINVAL);
@@ -94,6 +96,12 @@ impl Program {
         unsafe { core::slice::from_raw_parts(self.address(offset), size as usize) }
     }
 
+    /// The `N` words at `offset`, where there are as many.
+    pub(crate) fn words<const N: usize>(&self, offset: u32, count: u32) -> Option<&[u32; N]> {
+        // SAFETY: the verifier has proved that `count` words lie there, aligned.
+        (count as usize == N).then(|| unsafe { &*self.address(offset).cast::<[u32; N]>() })
+    }
+
     /// The address of what lies at `offset`.
     pub(crate) fn address(&self, offset: u32) -> *const u8 {
         // SAFETY: the verifier has proved that the offset lies within the plan.
@@ -111,6 +119,21 @@ impl Program {
             }
             core::slice::from_raw_parts(start, length)
         }
+    }
+
+    /// The texts of the list at `offset`, before [`pointers`](Self::pointers) has changed it.
+    pub(crate) fn texts(&self, offset: u32) -> impl Iterator<Item = *const u8> {
+        let mut entry = self.address(offset).cast::<usize>();
+        core::iter::from_fn(move || {
+            // SAFETY: the verifier has proved that the list ends with 0 within the plan.
+            let text = unsafe { *entry };
+            if text == 0 {
+                return None;
+            }
+            // SAFETY: the list has not ended.
+            entry = unsafe { entry.add(1) };
+            Some(self.address(text as u32))
+        })
     }
 
     /// Turns the list of text offsets at `offset` into a list of pointers, in place, once.
@@ -137,6 +160,15 @@ impl Program {
         match self.slots.get_mut(slot as usize) {
             Some(place) if slot != NO_SLOT => *place = descriptor,
             _ => super::files::close(descriptor),
+        }
+    }
+
+    /// Closes what `slot` holds.
+    pub(crate) fn empty(&mut self, slot: u32) {
+        if let Some(place) = self.slots.get_mut(slot as usize)
+            && *place != EMPTY
+        {
+            super::files::close(core::mem::replace(place, EMPTY));
         }
     }
 

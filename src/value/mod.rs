@@ -1,5 +1,6 @@
 //! Small types that cannot hold a wrong thing: what parses is valid, everywhere after.
 
+mod account;
 mod amount;
 pub(crate) mod civil;
 mod digest;
@@ -7,9 +8,11 @@ mod identifier;
 mod platform;
 mod port;
 mod reference;
+mod signal;
 mod time;
 mod user;
 
+pub(crate) use account::{GroupEntry, UserEntry};
 pub use amount::{Cpus, Memory};
 pub use digest::Digest;
 pub(crate) use digest::Hasher;
@@ -17,5 +20,6 @@ pub use identifier::{ContainerId, EnvVar, Name};
 pub use platform::Platform;
 pub use port::{Port, Protocol};
 pub use reference::Reference;
+pub use signal::parse_signal;
 pub use time::{Timestamp, parse_duration};
 pub use user::{IdOrName, User};

@@ -17,9 +17,14 @@ const MACHINE: u16 = 183;
 
 /// Writes an executable of about 130 bytes to `path` that exits with 0 at once.
 pub fn tiny_program(path: &Path) {
+    program(path, CODE);
+}
+
+/// Writes an executable to `path` that is this machine code.
+pub fn program(path: &Path, code: &[u8]) {
     const BASE: u64 = 0x40_0000;
     const HEADERS: u64 = 64 + 56;
-    let size = HEADERS + CODE.len() as u64;
+    let size = HEADERS + code.len() as u64;
     let mut elf = Vec::new();
     // Elf64_Ehdr (elf(5)): an executable with one program header right behind.
     elf.extend_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
@@ -31,7 +36,7 @@ pub fn tiny_program(path: &Path) {
     // Elf64_Phdr: all of the file, readable and executable.
     [1u32, 5].iter().for_each(|word| elf.extend_from_slice(&word.to_le_bytes()));
     [0, BASE, BASE, size, size, 4096].iter().for_each(|wide| elf.extend_from_slice(&wide.to_le_bytes()));
-    elf.extend_from_slice(CODE);
+    elf.extend_from_slice(code);
     std::fs::write(path, elf).expect("a file can be written");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a mode can be set");
 }

@@ -45,7 +45,7 @@ fn every_mistake_in_a_service_has_its_line_and_key() {
         ("environment: text", "service web: environment: is text, not a map"),
         (
             "env_file: missing.env",
-            "service web: env_file: read /srv/My Shop/missing.env: No such file or directory (ENOENT)",
+            "service web: env_file: read /srv/My Shop/missing.env: no such file or directory (ENOENT)",
         ),
         (
             "volumes: [/data]",

@@ -112,7 +112,7 @@ impl Assembler {
 #[cfg(test)]
 mod tests {
     use super::super::filter::{EQUAL, Filter, NUMBER};
-    use super::super::verify::Call;
+    use super::super::run::Call;
     use super::*;
 
     /// Both targets of a branch at every distance around what a comparison can skip.

@@ -39,6 +39,9 @@ pub(super) const GREATER_OR_EQUAL: u16 = 0x35;
 /// `BPF_RET | BPF_K`.
 pub(super) const RETURN: u16 = 0x06;
 
+/// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`, since Linux 5.19.
+pub(super) const WAIT_KILLABLE_RECV: u32 = 1 << 5;
+
 /// Where `struct seccomp_data` keeps the number of the call.
 pub(super) const NUMBER: u32 = 0;
 /// Where it keeps the architecture.
@@ -60,7 +63,8 @@ impl Filter {
 
     /// The `SECCOMP_FILTER_FLAG_*` to load it with.
     pub const fn flags(&self) -> u32 {
-        self.flags
+        // The kernel refuses this one of a filter without a supervisor.
+        if self.notifies { self.flags } else { self.flags & !WAIT_KILLABLE_RECV }
     }
 
     /// Whether it can return `Notify`, so that a supervisor is needed.

@@ -12,9 +12,11 @@ mod compile;
 mod decision;
 mod default;
 mod filter;
+mod listener;
 mod multiplexed;
 mod numbers;
 mod profile;
+mod run;
 mod runtime_spec;
 mod syscall;
 #[cfg(any(test, fuzzing))]
@@ -24,7 +26,9 @@ mod verify;
 mod tests;
 
 pub use filter::{Filter, SockFilter};
+pub(crate) use listener::Listener;
 pub use profile::{Action, Comparison, Condition, Profile};
+pub(crate) use run::Fate;
 pub use syscall::{Architecture, Syscall};
 #[cfg(fuzzing)]
 pub(crate) use verify::fuzz;

@@ -1,6 +1,7 @@
 //! Profiles as runtime configurations write them: runtime-spec, config-linux, "Seccomp".
 
 use super::compile::within_budget;
+use super::filter::WAIT_KILLABLE_RECV;
 use super::profile::{Action, Comparison, Condition, Profile};
 use super::syscall::{Architecture, Syscall};
 use crate::{Error, ErrorKind, Result};
@@ -117,8 +118,6 @@ fn architecture(architecture: &Arch) -> Option<Architecture> {
 }
 
 fn flag_bits(flag: &LinuxSeccompFilterFlag) -> u32 {
-    /// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`, since Linux 5.19.
-    const WAIT_KILLABLE_RECV: u32 = 1 << 5;
     match flag {
         LinuxSeccompFilterFlag::SeccompFilterFlagLog => libc::SECCOMP_FILTER_FLAG_LOG as u32,
         LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as u32,

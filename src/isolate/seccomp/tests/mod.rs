@@ -5,7 +5,7 @@ mod kernel;
 mod random;
 mod runtime_spec;
 
-use super::verify::Call;
+use super::run::Call;
 use super::{Action, Architecture, Condition, Filter, Profile};
 use crate::isolate::CapabilitySet;
 

@@ -1,7 +1,9 @@
 //! The least that a start can be: one clone with the same namespaces, the same mounts, capabilities and filter, one
 //! exec, one wait. Written straight down for one configuration, without checks, messages or clean-up.
 
+use crate::bundle::Bundle;
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ pub struct Floor {
     root: CString,
     full: bool,
     namespaces: u64,
+    joins: Option<File>,
+    files: Vec<(CString, CString)>,
     filter: Vec<u8>,
     capabilities: u64,
 }
@@ -35,27 +39,25 @@ struct CloneArguments {
 const STACK: usize = 256 << 10;
 
 impl Floor {
-    /// The minimal one: namespaces, the root, the exec.
-    pub fn new(root: &Path, network: bool) -> Floor {
-        let network = if network { libc::CLONE_NEWNET } else { 0 };
+    /// What the bundle says, done with the least. The filter, 8 bytes an instruction, is loaded for a full one.
+    pub fn new(bundle: &Bundle<'_>, filter: Vec<u8>) -> Floor {
+        let network = if bundle.network { libc::CLONE_NEWNET } else { 0 };
         let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | network;
+        let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).unwrap();
         Floor {
-            root: CString::new(root.as_os_str().as_bytes()).unwrap(),
-            full: false,
+            root: text(bundle.root),
+            full: bundle.full,
             namespaces: namespaces as u64,
-            filter: Vec::new(),
+            joins: bundle.joins.map(|path| File::open(path).unwrap()),
+            files: bundle.files.iter().map(|(source, target)| (text(source), text(Path::new(target)))).collect(),
+            filter: if bundle.full { filter } else { Vec::new() },
             capabilities: 0xa80425fb,
         }
     }
 
-    /// With all mounts and masks, the given filter (8 bytes an instruction), in control groups with limits.
-    pub fn full(self, filter: Vec<u8>) -> Floor {
-        Floor { full: true, filter, ..self }
-    }
-
     /// One start to its end.
     pub fn run(&self) {
-        let groups = if self.full { groups() } else { Vec::new() };
+        let groups = if self.full { groups(!self.files.is_empty()) } else { Vec::new() };
         let tasks: Vec<OwnedFd> = groups.iter().map(|group| limit(group)).collect();
         self.start(&tasks);
         drop(tasks);
@@ -142,22 +144,52 @@ struct Order<'a> {
     tasks: &'a [OwnedFd],
 }
 
-/// The `coracle-bench-floor` group of every hierarchy that the limits need, made.
-fn groups() -> Vec<PathBuf> {
-    let top = Path::new("/sys/fs/cgroup");
-    let hierarchies = ["memory", "pids", "cpu", "cpuacct", "freezer"].map(|name| top.join(name));
-    let groups: Vec<PathBuf> = hierarchies.iter().map(|path| path.join("coracle-bench-floor")).collect();
+/// The hierarchies that the limits need, and behind them those that the mounted control groups show besides.
+const HIERARCHIES: [&str; 9] = ["memory", "pids", "cpu", "cpuacct", "freezer", "devices", "cpuset", "blkio", "systemd"];
+
+/// How many of them a start without mounted control groups needs.
+const LIMITED: usize = 5;
+
+/// The `coracle-bench-floor` groups, made.
+fn groups(all: bool) -> Vec<PathBuf> {
+    let hierarchies = &HIERARCHIES[..if all { HIERARCHIES.len() } else { LIMITED }];
+    let groups: Vec<PathBuf> =
+        hierarchies.iter().map(|name| Path::new("/sys/fs/cgroup").join(name).join("coracle-bench-floor")).collect();
     for group in &groups {
         std::fs::create_dir(group).unwrap();
     }
     groups
 }
 
+/// What engines allow.
+const DEVICE_RULES: &[(&str, &str)] = &[
+    ("devices.deny", "a"),
+    ("devices.allow", "c *:* m"),
+    ("devices.allow", "b *:* m"),
+    ("devices.allow", "c 1:3 rwm"),
+    ("devices.allow", "c 1:5 rwm"),
+    ("devices.allow", "c 1:7 rwm"),
+    ("devices.allow", "c 1:8 rwm"),
+    ("devices.allow", "c 1:9 rwm"),
+    ("devices.allow", "c 5:0 rwm"),
+    ("devices.allow", "c 5:1 rwm"),
+    ("devices.allow", "c 5:2 rwm"),
+    ("devices.allow", "c 136:* rwm"),
+];
+
 /// Writes the limits of the group, and opens its `tasks`.
 fn limit(group: &Path) -> OwnedFd {
     let limits: &[(&str, &str)] = match group.iter().nth(4).and_then(|name| name.to_str()) {
         Some("memory") => &[("memory.limit_in_bytes", "268435456"), ("memory.memsw.limit_in_bytes", "536870912")],
         Some("pids") => &[("pids.max", "64")],
+        Some("devices") => DEVICE_RULES,
+        // A new group has none, and takes no process so.
+        Some("cpuset") => {
+            for file in ["cpuset.cpus", "cpuset.mems"] {
+                std::fs::write(group.join(file), std::fs::read(group.parent().unwrap().join(file)).unwrap()).unwrap();
+            }
+            &[]
+        }
         Some("cpu") => &[("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "50000")],
         _ => &[],
     };
@@ -199,6 +231,9 @@ unsafe fn build(floor: &Floor, tasks: &[OwnedFd]) {
             check(10, libc::syscall(libc::SYS_write, tasks.as_raw_fd(), c"0".as_ptr(), 1));
         }
         check(11, libc::syscall(libc::SYS_unshare, libc::CLONE_NEWCGROUP));
+        if let Some(network) = &floor.joins {
+            check(9, libc::syscall(libc::SYS_setns, network.as_raw_fd(), libc::CLONE_NEWNET));
+        }
         if floor.namespaces & libc::CLONE_NEWNET as u64 != 0 {
             loopback_up();
         }
@@ -208,7 +243,7 @@ unsafe fn build(floor: &Floor, tasks: &[OwnedFd]) {
         attributes(root, AT_EMPTY_PATH | libc::AT_RECURSIVE, libc::MOUNT_ATTR_NODEV, 0);
         attach(root, host, EMPTY);
         if floor.full {
-            mount_all(root);
+            mount_all(root, &floor.files);
         }
         check(13, libc::syscall(libc::SYS_fchdir, root));
         check(14, libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()));
@@ -223,7 +258,7 @@ unsafe fn build(floor: &Floor, tasks: &[OwnedFd]) {
     }
 }
 
-unsafe fn mount_all(root: i32) {
+unsafe fn mount_all(root: i32, files: &[(CString, CString)]) {
     let nodev = libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
     // SAFETY: every text is NUL-terminated.
     unsafe {
@@ -260,6 +295,9 @@ unsafe fn mount_all(root: i32) {
         attach(mount(c"mqueue", &[], nodev), devices, c"mqueue");
         let system = mount(c"sysfs", &[], nodev | libc::MOUNT_ATTR_RDONLY);
         attach(system, root, c"sys");
+        if !files.is_empty() {
+            mount_for_engines(root, files);
+        }
         for name in [c"bus", c"fs", c"irq", c"sys", c"sysrq-trigger"] {
             let mut stat: libc::stat = std::mem::zeroed();
             if libc::syscall(libc::SYS_newfstatat, proc, name.as_ptr(), &raw mut stat, 0) != 0 {
@@ -271,6 +309,41 @@ unsafe fn mount_all(root: i32) {
             libc::syscall(libc::SYS_close, one);
         }
         mask(proc, system);
+    }
+}
+
+/// The groups of [`HIERARCHIES`] by name, as a child without an allocator can use them.
+const GROUPS: [(&CStr, &CStr); 9] = [
+    (c"memory", c"/sys/fs/cgroup/memory/coracle-bench-floor"),
+    (c"pids", c"/sys/fs/cgroup/pids/coracle-bench-floor"),
+    (c"cpu", c"/sys/fs/cgroup/cpu/coracle-bench-floor"),
+    (c"cpuacct", c"/sys/fs/cgroup/cpuacct/coracle-bench-floor"),
+    (c"freezer", c"/sys/fs/cgroup/freezer/coracle-bench-floor"),
+    (c"devices", c"/sys/fs/cgroup/devices/coracle-bench-floor"),
+    (c"cpuset", c"/sys/fs/cgroup/cpuset/coracle-bench-floor"),
+    (c"blkio", c"/sys/fs/cgroup/blkio/coracle-bench-floor"),
+    (c"systemd", c"/sys/fs/cgroup/systemd/coracle-bench-floor"),
+];
+
+unsafe fn mount_for_engines(root: i32, files: &[(CString, CString)]) {
+    let attributes_of_all = libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+    // SAFETY: every text is NUL-terminated.
+    unsafe {
+        let groups = mount(c"tmpfs", &[(c"mode", c"755")], attributes_of_all);
+        for (name, group) in GROUPS {
+            check(25, libc::syscall(libc::SYS_mkdirat, groups, name.as_ptr(), 0o755));
+            let one = open_tree(libc::AT_FDCWD, group, 0);
+            attach(one, groups, name);
+            libc::syscall(libc::SYS_close, one);
+        }
+        attributes(groups, AT_EMPTY_PATH | libc::AT_RECURSIVE, attributes_of_all | libc::MOUNT_ATTR_RDONLY, 0);
+        attach(groups, root, c"sys/fs/cgroup");
+        for (source, target) in files {
+            let one = open_tree(libc::AT_FDCWD, source, libc::AT_RECURSIVE);
+            attributes(one, AT_EMPTY_PATH | libc::AT_RECURSIVE, 0, libc::MS_PRIVATE);
+            attach(one, root, target);
+            libc::syscall(libc::SYS_close, one);
+        }
     }
 }
 
