@@ -9,7 +9,7 @@ use super::lower::{Lowered, Setting, lower};
 use super::record::{Home, Identity, Record, VERSION};
 use super::validate::report;
 use super::{Container, Runtime, fifo};
-use crate::cgroup::{Cgroup, CgroupRecord, Intended};
+use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::error::{Context, During};
 use crate::isolate::{HookPoint, Landlock, check_terminal, connect_console_socket};
 use crate::kernel::{WindowSize, window_size};
@@ -173,8 +173,8 @@ impl<'a> Create<'a> {
         let bundle = fs::canonicalize(&self.bundle).during(|| format!("find bundle {}", self.bundle.display()))?;
         let mut config = Config::of_bundle(&bundle)?;
         let wrong = |config: &Config, error| report(&config.spec, &bundle, error);
-        let placement = Placement::of(&config.spec, &self.id, self.runtime.rootless);
-        let Placement { path, resources, policy } = placement.map_err(|error| wrong(&config, error))?;
+        let placement = Placement::of(&config.spec, &self.id, self.runtime);
+        let placement = placement.map_err(|error| wrong(&config, error))?;
         let rootfs = find_rootfs(&bundle, &config)?;
         if let Some(process) = config.spec.process_mut() {
             set_home(process, &rootfs);
@@ -184,10 +184,9 @@ impl<'a> Create<'a> {
         let mut undo = Undo { home: Some(home.clone()), group: None };
         home.write("config.json", &config.bytes)?;
         // Should this process be killed now, deleting the container finds the control group.
-        let intended = Intended::at(&path);
-        let mut record = self.record(&bundle, &rootfs, &config, intended.record());
+        let mut record = self.record(&bundle, &rootfs, &config, placement.intended(&self.id));
         home.write_record(&record)?;
-        let (group, _) = intended.make(&resources, policy)?;
+        let (group, holder) = placement.make()?;
         undo.group = Some(group.clone());
         record.cgroup = Some(group.record());
         let console_socket = self.console_socket.as_deref();
@@ -208,6 +207,7 @@ impl<'a> Create<'a> {
         let lowered = lowered.map_err(|error| wrong(&config, error))?;
         config.warnings.iter().chain(&lowered.warnings).for_each(|warning| home.warn(warning));
         let launched = launch(lowered, &mut record, &config, &home, &group, self.pid_file.as_deref());
+        drop(holder);
         let process = launched.and_then(|process| {
             if at_once {
                 record.run_hooks(&config.spec, HookPoint::Poststart, Some(process.pid()))?;
