@@ -4,6 +4,7 @@ mod lower;
 mod process;
 
 use super::Container;
+use super::account::set_home;
 use super::config::{Config, check_process};
 use super::container::{Opened, write_pid};
 use super::create::{Streams, stdio};
@@ -195,15 +196,19 @@ impl<'a> Exec<'a> {
             status => return Err(Error::invalid(format!("cannot exec in a {status} container"))),
         }
         let config = Config::read(&self.container.config_path())?;
-        let process = self.wish.decide(&config.spec)?;
+        let mut process = self.wish.decide(&config.spec)?;
         check_process(&process)?;
+        set_home(&mut process, &record.rootfs);
         let terminal = process.terminal().unwrap_or(false);
         let streams = Streams { streams: self.streams, console_socket: self.console_socket.as_deref(), detached };
         let (stdio, master) = stdio(terminal, streams)?;
         // As long as the descriptor is open and the process lives the number is its own.
         let namespaces = differing_namespaces(pid)?;
         let join = match &record.cgroup {
-            Some(group) => Cgroup::open(group).join_below(self.cgroup.as_deref())?,
+            Some(group) => match &self.cgroup {
+                Some(below) => Cgroup::open(group).join_below(Some(below))?,
+                None => Cgroup::open(group).join_beside(pid)?,
+            },
             None => crate::cgroup::Join::default(),
         };
         let mut warn = |warning: String| self.container.warn(&warning);
