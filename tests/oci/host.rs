@@ -56,7 +56,7 @@ fn personality() -> Vec<Row> {
             .not(Peer::Runc, "newer than 1.1"),
         Row::new("linux.personality.domain", "unknown is refused")
             .patch(of("HPUX"))
-            .refuses(&["linux.personality", "HPUX"])
+            .refuses(&["config.json", "HPUX"])
             .not(Peer::Runc, "newer than 1.1"),
         Row::new("linux.personality.flags", "of which the specification names none")
             .patch(json!({ "linux": { "personality": { "domain": "LINUX", "flags": ["SHORT_INODE"] } } }))
@@ -109,7 +109,7 @@ fn memory_policy() -> Vec<Row> {
             .prints("bind=relative:0"),
         Row::new("linux.memoryPolicy.mode", "unknown is refused")
             .patch(of(json!({ "mode": "MPOL_SAIL" })))
-            .refuses(&["linux.memoryPolicy", "MPOL_SAIL"]),
+            .refuses(&["config.json", "MPOL_SAIL"]),
         Row::new("linux.memoryPolicy.nodes", "one that is not there is refused")
             .patch(of(json!({ "mode": "MPOL_BIND", "nodes": "900" })))
             .refuses(&["linux.memoryPolicy"]),

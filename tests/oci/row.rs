@@ -20,6 +20,8 @@ pub struct Row {
     script: String,
     expected: Expected,
     without: Vec<(Peer, &'static str)>,
+    base: Option<fn(&str) -> Value>,
+    ordinary: bool,
 }
 
 enum Expected {
@@ -37,7 +39,16 @@ impl Row {
     /// A row about `field`; it only has to run where nothing is expected.
     pub fn new(field: &'static str, name: impl Into<String>) -> Row {
         let expected = Expected::Prints(String::new(), 0);
-        Row { field, name: name.into(), changes: Vec::new(), script: ":".into(), expected, without: Vec::new() }
+        Row {
+            field,
+            name: name.into(),
+            changes: Vec::new(),
+            script: ":".into(),
+            expected,
+            without: Vec::new(),
+            base: None,
+            ordinary: false,
+        }
     }
 
     /// Merges a JSON merge patch (RFC 7396) into the configuration.
@@ -104,6 +115,18 @@ impl Row {
         self
     }
 
+    /// Starts from another configuration than Docker's.
+    pub fn instead(mut self, base: fn(&str) -> Value) -> Row {
+        self.base = Some(base);
+        self
+    }
+
+    /// Only where root does not run it: root may do what it is about.
+    pub fn as_ordinary_user(mut self) -> Row {
+        self.ordinary = true;
+        self
+    }
+
     /// Not for that runtime, and why.
     pub fn not(mut self, peer: Peer, why: &'static str) -> Row {
         self.without.push((peer, why));
@@ -118,7 +141,7 @@ impl Row {
     fn check(&self, peer: Peer) -> Result<(), String> {
         let case = Case::new(peer);
         let configuration = |script: &str| {
-            let mut config = case.config(script);
+            let mut config = self.base.map_or_else(|| case.config(script), |base| base(script));
             self.changes.iter().for_each(|change| change(&mut config, &case));
             config
         };
@@ -187,7 +210,8 @@ pub fn check(rows: Vec<Row>) {
             scope.spawn(|| {
                 while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let name = format!("{}: {}", row.field, row.name);
-                    if row.without.iter().any(|(without, _)| *without == peer) || !name.contains(&only) {
+                    let not_here = row.ordinary && nix::unistd::geteuid().is_root();
+                    if not_here || row.without.iter().any(|(without, _)| *without == peer) || !name.contains(&only) {
                         continue;
                     }
                     if let Err(why) = row.check(peer) {
