@@ -251,8 +251,11 @@ fn refused(message: &Message, member: &str) -> Error {
     let text = if message.signature.starts_with('s') { message.arguments().text() } else { None };
     if message.error.starts_with("org.freedesktop.DBus.Error.Spawn.") {
         // The bus has tried to start who is asked for.
-        return Error::new(ErrorKind::Unavailable, format!("{member}: {}: {}", message.error, text.unwrap_or_default()))
-            .hint("no systemd runs on this bus: leave out --systemd-cgroup");
+        return Error::new(
+            ErrorKind::Unavailable,
+            format!("{member}: {}: {}", message.error, text.unwrap_or_default()),
+        )
+        .hint("no systemd runs on this bus: leave out --systemd-cgroup");
     }
     let kind = match message.error.rsplit('.').next().unwrap_or_default() {
         "UnitExists" => ErrorKind::AlreadyExists,
