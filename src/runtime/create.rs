@@ -9,14 +9,15 @@ use super::lower::{Lowered, Setting, lower};
 use super::record::{Home, Identity, Lock, Record, VERSION};
 use super::validate::report;
 use super::{Container, Runtime, fifo};
-use crate::cgroup::{Cgroup, CgroupRecord, Intended};
+use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::error::{Context, During};
-use crate::isolate::{HookPoint, Landlock, check_terminal, connect_console_socket};
+use crate::isolate::{HookPoint, IntelRdt, Landlock, check_terminal, connect_console_socket, remove_rdt_groups};
 use crate::kernel::{WindowSize, window_size};
 use crate::launch::{Exit, Launcher, Process, Request, receive_descriptor, start};
 use crate::sandbox::Stream;
 use crate::value::Timestamp;
 use crate::{Error, Result};
+use oci_spec::runtime::ContainerState;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -163,6 +164,7 @@ impl<'a> Create<'a> {
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             landlock: self.landlock.as_ref(),
+            resctrl: Vec::new(),
             fifos: None,
         })?;
         Ok(lowered.plan.verified()?.to_string())
@@ -181,32 +183,39 @@ impl<'a> Create<'a> {
         let home = self.runtime.home(&self.id)?;
         let bundle = fs::canonicalize(&self.bundle).during(|| format!("find bundle {}", self.bundle.display()))?;
         let mut config = Config::of_bundle(&bundle)?;
-        let placement = Placement::of(&config.spec, &self.id, self.runtime.rootless);
+        let placement = Placement::of(&config.spec, &self.id, self.runtime);
         let placement = placement.map_err(|error| report(&config.spec, &bundle, error))?;
-        let Placement { path, resources, policy } = placement;
         let rootfs = find_rootfs(&bundle, &config)?;
         if let Some(process) = config.spec.process_mut() {
             set_home(process, &rootfs);
         }
         home.make()?;
         let lock = home.lock()?;
-        let mut undo = Undo { home: Some(home.clone()), group: None };
+        let mut undo = Undo { home: Some(home.clone()), group: None, resctrl: Vec::new() };
         home.write("config.json", &config.bytes)?;
         // Should this process be killed now, deleting the container finds the control group.
-        let intended = Intended::at(&path);
-        let mut record = self.record(&bundle, &rootfs, &config, intended.record());
+        let mut record = self.record(&bundle, &rootfs, &config, placement.intended(&self.id));
         home.write_record(&record)?;
-        let (group, _) = intended.make(&resources, policy)?;
+        let (group, holder) = placement.make()?;
         undo.group = Some(group.clone());
         record.cgroup = Some(group.record());
-        Ok(Prepared { home, config, record, group, undo, lock })
+        Ok(Prepared { home, config, record, group, holder, undo, lock })
     }
 
     fn make(self, at_once: bool) -> Result<Running> {
-        let Prepared { home, config, mut record, group, undo, lock } = self.prepare()?;
+        let Prepared { home, config, mut record, group, holder, mut undo, lock } = self.prepare()?;
         let console_socket = self.console_socket.as_deref();
         let streams = Streams { streams: self.streams, console_socket, detached: !at_once };
         let (stdio, master) = stdio(has_terminal(&config), streams)?;
+        let resctrl = match config.spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
+            Some(rdt) => {
+                let groups = IntelRdt::prepare(rdt, &self.id).map_err(|error| report(&config.spec, &record.bundle, error))?;
+                undo.resctrl = groups.made().to_vec();
+                record.resctrl = groups.made().to_vec();
+                groups.tasks()?
+            }
+            None => Vec::new(),
+        };
         let lowered = lower(Setting {
             config: &config,
             bundle: &record.bundle,
@@ -217,11 +226,13 @@ impl<'a> Create<'a> {
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             landlock: self.landlock.as_ref(),
+            resctrl,
             fifos: if at_once { None } else { Some(fifo::make(&home)?) },
         });
         let lowered = lowered.map_err(|error| report(&config.spec, &record.bundle, error))?;
         config.warnings.iter().chain(&lowered.warnings).for_each(|warning| home.warn(warning));
         let launched = launch(lowered, &mut record, &config, &home, &group, self.pid_file.as_deref());
+        drop(holder);
         let process = launched.and_then(|process| {
             if at_once {
                 record.run_hooks(&config.spec, HookPoint::Poststart, Some(process.pid()))?;
@@ -254,6 +265,9 @@ impl<'a> Create<'a> {
             annotations: annotations.map(|(name, value)| (name.clone(), value.clone())).collect(),
             process: None,
             cgroup: Some(group),
+            no_new_keyring: self.no_new_keyring,
+            landlock: self.landlock.clone(),
+            resctrl: Vec::new(),
             namespaces: 0,
             shares_processes: !config.has_own_processes(),
             parked: (0, Vec::new()),
@@ -323,7 +337,7 @@ fn launch(
         id_map: lowered.id_map,
         gate: told.gate(&config.spec),
         after_exec_of_stage: Some(Box::new(ready)),
-        listener: hand_over(&told, &config.spec),
+        listener: hand_over(&told, &config.spec, ContainerState::Creating),
     };
     start(&Launcher::shared()?, request)
 }
@@ -404,6 +418,8 @@ pub(super) struct Prepared {
     pub(super) config: Config,
     pub(super) record: Record,
     pub(super) group: Cgroup,
+    /// Keeps a group that systemd has made alive until the container's own process is in it.
+    pub(super) holder: Option<Process>,
     undo: Undo,
     lock: Lock,
 }
@@ -422,12 +438,14 @@ impl Prepared {
 struct Undo {
     home: Option<Home>,
     group: Option<Cgroup>,
+    resctrl: Vec<PathBuf>,
 }
 
 impl Undo {
     fn keep(mut self) {
         self.home = None;
         self.group = None;
+        self.resctrl.clear();
     }
 }
 
@@ -438,6 +456,7 @@ impl Drop for Undo {
             let _ = group.kill();
             let _ = group.remove();
         }
+        remove_rdt_groups(&self.resctrl);
         if let Some(home) = self.home.take() {
             let _ = home.remove();
         }
