@@ -85,3 +85,8 @@ pub fn compose(data: &[u8]) {
 pub fn compose_text(data: &[u8]) {
     crate::compose::fuzz_text(data);
 }
+
+/// What a D-Bus daemon, or who poses as one, sends: any bytes are read or refused.
+pub fn dbus(data: &[u8]) {
+    crate::cgroup::read_as_everything(data);
+}

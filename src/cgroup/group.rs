@@ -4,6 +4,7 @@ use super::controller::{Controller, Version};
 use super::directory::{Directory, is_gone};
 use super::place::{Missing, Place};
 use super::resources::Resources;
+use super::systemd::Scope;
 use super::write::{self, MemoryLimit, Target};
 use super::{Limits, Policy, Unenforced, device, make};
 use crate::error::During;
@@ -30,6 +31,9 @@ pub struct CgroupRecord {
     /// Files of the version 2 group with what [`Cgroup::arm`] writes to them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) later: Vec<(String, String)>,
+    /// The unit that systemd has made for the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) scope: Option<Scope>,
 }
 
 /// The part of a group that lies in one hierarchy.
@@ -181,7 +185,9 @@ impl Cgroup {
             let target = Target { version: group.version, directory: &directory, held: &group.controllers };
             refusals.extend(write::write(&target, resources, MemoryLimit::Now).refusals);
         }
-        make::judge(&self.record, &refusals, resources, policy)
+        let unenforced = make::judge(&self.record, &refusals, resources, policy)?;
+        self.record.scope.as_ref().map_or(Ok(()), |scope| scope.change(resources))?;
+        Ok(unenforced)
     }
 
     /// The directories of the group, one in each hierarchy.
@@ -224,7 +230,7 @@ impl Cgroup {
 impl CgroupRecord {
     /// Of a group that is in no hierarchy yet.
     pub(super) fn empty(name: &str, missing: Vec<Missing>) -> CgroupRecord {
-        CgroupRecord { name: name.to_owned(), groups: Vec::new(), missing, later: Vec::new() }
+        CgroupRecord { name: name.to_owned(), groups: Vec::new(), missing, later: Vec::new(), scope: None }
     }
 
     /// Refuses a list of devices that the group's hierarchy cannot express, before anything is written.

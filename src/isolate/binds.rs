@@ -2,7 +2,7 @@
 
 use super::filesystem::mount_with;
 use crate::error::During;
-use crate::plan::op::OpCode;
+use crate::plan::op::{Landing, OpCode};
 use crate::plan::{Builder, Slot};
 use crate::{Error, Result};
 use std::os::unix::ffi::OsStrExt;
@@ -33,22 +33,17 @@ pub(crate) fn lower_binds(plan: &mut Builder, root: Slot, binds: &[Bind]) -> Res
         let shown = format!("{} on {}", bind.source.display(), bind.target.display());
         let kind = std::fs::metadata(&bind.source).during(|| format!("bind {shown}: look at the source"))?.file_type();
         let device = kind.is_char_device() || kind.is_block_device();
-        let (host, mount, target) = (plan.slot(), plan.slot(), plan.slot());
+        let mount = plan.slot();
         let source = plan.text(checked(&bind.source)?);
-        let path = plan.text(checked(&bind.target)?);
-        let flags = libc::O_PATH as u32;
-        plan.push(OpCode::OpenHost, &[source, flags, host.into()], format!("bind {shown}: open the source"));
-        plan.push(OpCode::CloneMount, &[host.into(), 1, mount.into()], format!("bind {shown}"));
+        let recursive = libc::AT_RECURSIVE as u32;
+        plan.push(OpCode::CloneHost, &[source, recursive, mount.into()], format!("bind {shown}: copy the source"));
         let attributes = if bind.read_only { libc::MOUNT_ATTR_RDONLY as u32 } else { 0 }
             | if device { 0 } else { libc::MOUNT_ATTR_NODEV as u32 };
         if attributes != 0 {
             let what = format!("bind {shown}: set its attributes");
             plan.push(OpCode::MountAttributes, &[mount.into(), 1, attributes, 0, 0], what);
         }
-        let (make, mode) = if kind.is_dir() { (OpCode::MakeDirectories, 0o755) } else { (OpCode::MakeFile, 0o644) };
-        plan.push(make, &[root.into(), path, mode, target.into()], format!("bind {shown}: open the mount point"));
-        plan.push(OpCode::Attach, &[mount.into(), target.into()], format!("bind {shown}: attach it"))
-            .hint(libc::ENOTDIR, "one of the two is a directory and the other is not");
+        attach(plan, mount, root, &bind.target, format!("bind {shown}: attach it"))?;
     }
     Ok(())
 }
@@ -56,20 +51,24 @@ pub(crate) fn lower_binds(plan: &mut Builder, root: Slot, binds: &[Bind]) -> Res
 /// Memory file systems, in the order given.
 pub(crate) fn lower_tmpfs(plan: &mut Builder, root: Slot, list: &[Tmpfs]) -> Result<()> {
     for tmpfs in list {
-        let path = plan.text(checked(&tmpfs.target)?);
         let (size, mode) = (tmpfs.size.to_string(), format!("{:o}", tmpfs.mode));
         let options = [("size", size.as_str()), ("mode", mode.as_str())];
         let attributes = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV) as u32;
         let mount = mount_with(plan, "tmpfs", &options, attributes, "mount a tmpfs");
-        let target = plan.slot();
-        let shown = tmpfs.target.display();
-        plan.push(
-            OpCode::MakeDirectories,
-            &[root.into(), path, 0o755, target.into()],
-            format!("open the mount point {shown}"),
-        );
-        plan.push(OpCode::Attach, &[mount.into(), target.into()], format!("attach the tmpfs on {shown}"));
+        attach(plan, mount, root, &tmpfs.target, format!("attach the tmpfs on {}", tmpfs.target.display()))?;
     }
+    Ok(())
+}
+
+/// Attaches a mount at a path of the root, and lets go of it.
+fn attach(plan: &mut Builder, mount: Slot, root: Slot, target: &Path, what: String) -> Result<()> {
+    let path = plan.text(checked(target)?);
+    // Whoever names a file of /proc means it; a link of the image that leads there does not.
+    let landing = if target.starts_with("/proc") { Landing::ON_PROC } else { 0 };
+    plan.push(OpCode::AttachAt, &[mount.into(), root.into(), path, landing], what)
+        .hint(libc::ENOTDIR, "one of the two is a directory and the other is not")
+        .hint(libc::EXDEV, "a link of the image leads into /proc");
+    plan.release(mount);
     Ok(())
 }
 

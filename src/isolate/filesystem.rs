@@ -1,6 +1,6 @@
 //! /proc and /sys: fresh and private, their dangerous parts masked through the descriptors of the very mounts.
 
-use crate::plan::op::{OpCode, Tolerate};
+use crate::plan::op::{OpCode, Reach, Tolerate};
 use crate::plan::{Builder, Slot};
 
 /// The slots of what was mounted, for masks.
@@ -65,10 +65,10 @@ pub(crate) fn lower_masks(
     let base = |path: &'static str| -> (Slot, &'static str, u32) {
         for (prefix, slot) in [("/proc/", targets.proc), ("/sys/", targets.sys)] {
             if let Some(rest) = path.strip_prefix(prefix) {
-                return (slot, rest, 1);
+                return (slot, rest, Reach::OWN);
             }
         }
-        (root, path.trim_start_matches('/'), 0)
+        (root, path.trim_start_matches('/'), Reach::STRAIGHT)
     };
     for path in read_only {
         let (slot, rest, own) = base(path);

@@ -39,6 +39,8 @@ pub(crate) struct HostProgram<'a> {
     pub(crate) input: &'a [u8],
     /// How long it may take.
     pub(crate) timeout: Option<Duration>,
+    /// Descriptors of the caller that stay open for it, under their numbers.
+    pub(crate) preserved: &'a [i32],
 }
 
 /// What a pipe holds unless it is enlarged.
@@ -91,6 +93,7 @@ impl HostProgram<'_> {
     fn plan(&self, input: OwnedFd, output: OwnedFd, status: &OwnedFd) -> Result<Plan> {
         let mut plan = Builder::new();
         let (input, output) = (plan.inherit(input), plan.inherit(output));
+        self.preserved.iter().for_each(|&number| plan.preserve(number));
         plan.push(OpCode::CloseOthers, &[], "close foreign descriptors");
         plan.push(OpCode::ResetSignals, &[], "reset signals");
         plan.push(OpCode::ResetAffinity, &[], "reset the processor affinity").tolerate(Tolerate::UNKNOWN);

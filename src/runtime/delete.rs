@@ -7,6 +7,7 @@ use super::record::{Identity, Record};
 use super::state::Status;
 use crate::cgroup::{Cgroup, Intended};
 use crate::error::During;
+use crate::isolate::remove_rdt_groups;
 use crate::{Error, ErrorKind, Result};
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ impl Container {
         if let Some(group) = group {
             group.remove()?;
         }
+        remove_rdt_groups(&record.resctrl);
         let config = Config::read(&self.home().path("config.json"));
         self.home().remove()?;
         // Deleted: what is left is no reason to fail.

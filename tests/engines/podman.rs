@@ -57,5 +57,6 @@ scenarios!(
     confinement::read_only,
     confinement::capability_sets,
     confinement::privileged,
+    confinement::attributes,
     confinement::seccomp,
 );

@@ -5,7 +5,7 @@ use super::super::lower::{command_line, lower_streams, preserve};
 use crate::Result;
 use crate::cgroup::Join;
 use crate::isolate::{
-    Circumstances, lower_controlling_terminal, lower_exec, lower_fence, lower_find, lower_join_cgroup,
+    Circumstances, TerminalEnd, lower_controlling_terminal, lower_exec, lower_fence, lower_find, lower_join_cgroup,
     lower_own, lower_process, lower_terminal,
 };
 use crate::kernel::PidFd;
@@ -27,10 +27,7 @@ pub(super) struct Setting<'a> {
     /// The CLONE_NEW flags of its namespaces that are not this process's.
     pub(super) namespaces: i32,
     pub(super) join: Join,
-    /// How many of the caller's descriptors the process gets, from 3 on.
-    pub(super) preserved: u32,
-    /// The name of the container's session keyring.
-    pub(super) keyring: &'a str,
+    pub(super) circumstances: Circumstances<'a>,
 }
 
 /// The way in, written down.
@@ -48,28 +45,26 @@ pub(super) struct Lowered {
 /// (CVE-2016-9962). Nothing but the terminal, the working directory and the command itself is resolved in the container,
 /// all within its root.
 pub(super) fn lower(setting: Setting<'_>, warn: &mut dyn FnMut(String)) -> Result<Lowered> {
-    let Setting { spec, process, stdio, first, namespaces, join, preserved, keyring } = setting;
+    let Setting { spec, process, stdio, first, namespaces, join, circumstances } = setting;
     let channel = Channel::new()?;
     let mut plan = Builder::new();
     let tasks: Vec<Slot> = join.tasks.into_iter().map(|file| plan.inherit(file)).collect();
-    preserve(&mut plan, preserved)?;
+    preserve(&mut plan, circumstances.preserved)?;
     let first = plan.inherit(first.into());
-    let (streams, socket) = match stdio {
+    let (streams, terminal) = match stdio {
         Stdio::Streams(streams) => (Some(streams.map(|stream| plan.inherit(stream))), None),
-        Stdio::Terminal(socket) => (None, Some(plan.inherit(socket))),
+        Stdio::Terminal(socket, size) => (None, Some(TerminalEnd { socket: plan.inherit(socket), size })),
     };
     lower_fence(&mut plan);
-    let user_namespace = namespaces & libc::CLONE_NEWUSER != 0;
-    let circumstances = Circumstances { user_namespace, joins: true, preserved, keyring: Some(keyring), landlock: None };
     lower_own(&mut plan, process, circumstances)?;
     lower_join_cgroup(&mut plan, &tasks);
     lower_join(&mut plan, first, namespaces);
     plan.phase(Phase::Session);
-    let slave = match socket {
-        Some(socket) => {
+    let slave = match terminal {
+        Some(end) => {
             let root = plan.slot();
             plan.push(OpCode::OpenRoot, &[root.into()], "open the container's root");
-            Some(lower_terminal(&mut plan, root, process, socket)?)
+            Some(lower_terminal(&mut plan, root, process, end)?)
         }
         None => None,
     };

@@ -138,6 +138,7 @@ impl Bundle {
         let surroundings = Surroundings {
             bundle: self.scratch.path(),
             user_namespace: self.user_namespace,
+            makes_devices: !self.user_namespace,
             own_network: false,
             own_cgroup_namespace: self.user_namespace,
             cgroups: &self.cgroups,
@@ -170,6 +171,7 @@ impl Bundle {
             id_map,
             gate: None,
             after_exec_of_stage: None,
+            listener: None,
         })
     }
 }
