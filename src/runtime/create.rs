@@ -9,7 +9,7 @@ use super::lower::{Lowered, Setting, lower};
 use super::record::{Home, Identity, Lock, Record, VERSION};
 use super::validate::report;
 use super::{Container, Runtime, fifo};
-use crate::cgroup::{Cgroup, CgroupRecord, Intended};
+use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::error::{Context, During};
 use crate::isolate::{HookPoint, IntelRdt, Landlock, check_terminal, connect_console_socket, remove_rdt_groups};
 use crate::kernel::{WindowSize, window_size};
@@ -183,9 +183,8 @@ impl<'a> Create<'a> {
         let home = self.runtime.home(&self.id)?;
         let bundle = fs::canonicalize(&self.bundle).during(|| format!("find bundle {}", self.bundle.display()))?;
         let mut config = Config::of_bundle(&bundle)?;
-        let placement = Placement::of(&config.spec, &self.id, self.runtime.rootless);
+        let placement = Placement::of(&config.spec, &self.id, self.runtime);
         let placement = placement.map_err(|error| report(&config.spec, &bundle, error))?;
-        let Placement { path, resources, policy } = placement;
         let rootfs = find_rootfs(&bundle, &config)?;
         if let Some(process) = config.spec.process_mut() {
             set_home(process, &rootfs);
@@ -195,23 +194,22 @@ impl<'a> Create<'a> {
         let mut undo = Undo { home: Some(home.clone()), group: None, resctrl: Vec::new() };
         home.write("config.json", &config.bytes)?;
         // Should this process be killed now, deleting the container finds the control group.
-        let intended = Intended::at(&path);
-        let mut record = self.record(&bundle, &rootfs, &config, intended.record());
+        let mut record = self.record(&bundle, &rootfs, &config, placement.intended(&self.id));
         home.write_record(&record)?;
-        let (group, _) = intended.make(&resources, policy)?;
+        let (group, holder) = placement.make()?;
         undo.group = Some(group.clone());
         record.cgroup = Some(group.record());
-        Ok(Prepared { home, config, record, group, undo, lock })
+        Ok(Prepared { home, config, record, group, holder, undo, lock })
     }
 
     fn make(self, at_once: bool) -> Result<Running> {
-        let Prepared { home, config, mut record, group, undo, lock } = self.prepare()?;
+        let Prepared { home, config, mut record, group, holder, mut undo, lock } = self.prepare()?;
         let console_socket = self.console_socket.as_deref();
         let streams = Streams { streams: self.streams, console_socket, detached: !at_once };
         let (stdio, master) = stdio(has_terminal(&config), streams)?;
         let resctrl = match config.spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
             Some(rdt) => {
-                let groups = IntelRdt::prepare(rdt, &self.id).map_err(|error| wrong(&config, error))?;
+                let groups = IntelRdt::prepare(rdt, &self.id).map_err(|error| report(&config.spec, &record.bundle, error))?;
                 undo.resctrl = groups.made().to_vec();
                 record.resctrl = groups.made().to_vec();
                 groups.tasks()?
@@ -234,6 +232,7 @@ impl<'a> Create<'a> {
         let lowered = lowered.map_err(|error| report(&config.spec, &record.bundle, error))?;
         config.warnings.iter().chain(&lowered.warnings).for_each(|warning| home.warn(warning));
         let launched = launch(lowered, &mut record, &config, &home, &group, self.pid_file.as_deref());
+        drop(holder);
         let process = launched.and_then(|process| {
             if at_once {
                 record.run_hooks(&config.spec, HookPoint::Poststart, Some(process.pid()))?;
@@ -420,6 +419,8 @@ pub(super) struct Prepared {
     pub(super) config: Config,
     pub(super) record: Record,
     pub(super) group: Cgroup,
+    /// Keeps a group that systemd has made alive until the container's own process is in it.
+    pub(super) holder: Option<Process>,
     undo: Undo,
     lock: Lock,
 }

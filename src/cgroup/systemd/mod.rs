@@ -103,14 +103,33 @@ impl Cgroup {
         resources: &Resources,
         policy: Policy,
     ) -> Result<(Cgroup, Vec<Unenforced>)> {
-        let Ok(process) = u32::try_from(pid) else {
+        let (group, unenforced) = Cgroup::around(scope, bus, pid, resources, policy)?;
+        match group.attach(pid) {
+            Ok(()) => Ok((group, unenforced)),
+            Err(error) => {
+                // The reason why it failed is reported; nothing better could be done about a second one.
+                let _ = group.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// As [`in_scope`](Cgroup::in_scope), with the process in systemd's hierarchies alone: for one that only holds the
+    /// scope until another joins.
+    pub(crate) fn around(
+        scope: &ScopeUnit,
+        bus: &SystemdBus,
+        pid: i32,
+        resources: &Resources,
+        policy: Policy,
+    ) -> Result<(Cgroup, Vec<Unenforced>)> {
+        let Some(process) = u32::try_from(pid).ok().filter(|&process| process > 0) else {
             return Err(Error::invalid(format!("process id {pid} is not positive")));
         };
         let step = |error: Error| error.context(format!("create scope {}", scope.unit));
         let path = start(&mut bus.connect().map_err(step)?, scope, process, resources).map_err(step)?;
         let made = Scope { unit: scope.unit.clone(), bus: bus.clone() };
-        let adopted = adopt(&path, made.clone(), resources, policy)
-            .and_then(|(group, unenforced)| group.attach(pid).map(|()| (group, unenforced)));
+        let adopted = adopt(&path, made.clone(), resources, policy);
         if adopted.is_err() {
             // The reason why it failed is reported; nothing better could be done about a second one.
             let _ = made.stop();
