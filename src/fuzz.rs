@@ -85,3 +85,8 @@ pub fn compose(data: &[u8]) {
 pub fn compose_text(data: &[u8]) {
     crate::compose::fuzz_text(data);
 }
+
+/// Options of mounts, as configurations of containers list them.
+pub fn mount_options(data: &[u8]) {
+    crate::isolate::fuzz_mount_options(data);
+}

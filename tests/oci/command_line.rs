@@ -397,15 +397,19 @@ fn describing() -> Vec<Row> {
             config["linux"]["cgroupsPath"] = json!(case.cgroups_path());
             assert_eq!(case.run(&config, &[]).good(), "by spec");
         }),
-        Row::new("spec", "--rootless maps the user").steps(|case, _| {
-            case.runtime(["spec", "--rootless", "--bundle", &case.bundle().to_string_lossy()]).good();
-            let config: Value = serde_json::from_str(&case.read("bundle/config.json")).expect("JSON");
-            assert!(
-                config["linux"]["namespaces"].as_array().is_some_and(|list| list.contains(&json!({ "type": "user" }))),
-                "{config}"
-            );
-            assert!(config["linux"]["uidMappings"].is_array());
-        }).not(Peer::Crun, "maps at the start"),
+        Row::new("spec", "--rootless maps the user")
+            .steps(|case, _| {
+                case.runtime(["spec", "--rootless", "--bundle", &case.bundle().to_string_lossy()]).good();
+                let config: Value = serde_json::from_str(&case.read("bundle/config.json")).expect("JSON");
+                assert!(
+                    config["linux"]["namespaces"]
+                        .as_array()
+                        .is_some_and(|list| list.contains(&json!({ "type": "user" }))),
+                    "{config}"
+                );
+                assert!(config["linux"]["uidMappings"].is_array());
+            })
+            .not(Peer::Crun, "maps at the start"),
         Row::new("spec", "overwrites nothing").steps(|case, config| {
             case.write(&config(":"));
             says_no(case, &["spec", "--bundle", &case.bundle().to_string_lossy()], &["config.json"]);

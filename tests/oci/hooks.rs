@@ -29,20 +29,36 @@ fn hooks(config: &mut Value, kind: &str, list: Value) {
 
 fn order() -> Vec<Row> {
     vec![
-        Row::new("hooks", "all six, in their order around the payload").edit(visible).steps(|case, config| {
-            let mut config = config(&format!("echo payload >>{}/trace", case.path().display()));
-            for kind in KINDS {
-                hooks(&mut config, kind, json!([tracing(case, &format!("echo {kind} 1")), tracing(case, &format!("echo {kind} 2"))]));
-            }
-            case.create(&config, &[]).good();
-            assert_eq!(case.read("trace"), "prestart 1\nprestart 2\ncreateRuntime 1\ncreateRuntime 2\ncreateContainer 1\ncreateContainer 2\n");
-            case.runtime(["start", &case.id]).good();
-            case.until_status("stopped");
-            let trace = case.read("trace");
-            assert!(trace.contains("startContainer 2\npayload\n") && trace.contains("poststart 1\npoststart 2\n") && !trace.contains("poststop"), "{trace}");
-            case.runtime(["delete", &case.id]).good();
-            assert!(case.read("trace").ends_with("poststop 1\npoststop 2\n"), "{}", case.read("trace"));
-        }).not(Peer::Runc, "1.1 runs poststart at the end of create").not(Peer::Crun, "runs poststart beside startContainer"),
+        Row::new("hooks", "all six, in their order around the payload")
+            .edit(visible)
+            .steps(|case, config| {
+                let mut config = config(&format!("echo payload >>{}/trace", case.path().display()));
+                for kind in KINDS {
+                    hooks(
+                        &mut config,
+                        kind,
+                        json!([tracing(case, &format!("echo {kind} 1")), tracing(case, &format!("echo {kind} 2"))]),
+                    );
+                }
+                case.create(&config, &[]).good();
+                assert_eq!(
+                    case.read("trace"),
+                    "prestart 1\nprestart 2\ncreateRuntime 1\ncreateRuntime 2\ncreateContainer 1\ncreateContainer 2\n"
+                );
+                case.runtime(["start", &case.id]).good();
+                case.until_status("stopped");
+                let trace = case.read("trace");
+                assert!(
+                    trace.contains("startContainer 2\npayload\n")
+                        && trace.contains("poststart 1\npoststart 2\n")
+                        && !trace.contains("poststop"),
+                    "{trace}"
+                );
+                case.runtime(["delete", &case.id]).good();
+                assert!(case.read("trace").ends_with("poststop 1\npoststop 2\n"), "{}", case.read("trace"));
+            })
+            .not(Peer::Runc, "1.1 runs poststart at the end of create")
+            .not(Peer::Crun, "runs poststart beside startContainer"),
         Row::new("hooks.poststop", "after the end of a foreground run too").steps(|case, config| {
             let mut config = config(":");
             hooks(&mut config, "poststop", json!([tracing(case, "echo poststop")]));
@@ -55,7 +71,14 @@ fn order() -> Vec<Row> {
 fn environment() -> Vec<Row> {
     let mut rows = Vec::new();
     // Whose mount namespace each runs in, and the status that it reads.
-    for (kind, inside, status) in [("prestart", false, "creating"), ("createRuntime", false, "creating"), ("createContainer", true, "creating"), ("startContainer", true, "created"), ("poststart", false, "running"), ("poststop", false, "stopped")] {
+    for (kind, inside, status) in [
+        ("prestart", false, "creating"),
+        ("createRuntime", false, "creating"),
+        ("createContainer", true, "creating"),
+        ("startContainer", true, "created"),
+        ("poststart", false, "running"),
+        ("poststop", false, "stopped"),
+    ] {
         let field: &'static str = match kind {
             "prestart" => "hooks.prestart",
             "createRuntime" => "hooks.createRuntime",
@@ -64,26 +87,57 @@ fn environment() -> Vec<Row> {
             "poststart" => "hooks.poststart",
             _ => "hooks.poststop",
         };
-        rows.push(Row::new(field, "the state on its input, and its namespaces").edit(visible).edit(|config, _| config["annotations"] = json!({ "boat": "one" })).steps(move |case, config| {
-            let mut config = config("sleep 1000");
-            hooks(&mut config, kind, json!([tracing(case, "{ cat; echo; readlink /proc/self/ns/mnt; readlink /proc/self/ns/net; }")]));
-            case.run(&config, &["--detach"]).good();
-            let pid = case.pid();
-            let wanted = if inside { format!("/proc/{pid}/ns/") } else { "/proc/self/ns/".to_owned() };
-            let link = |name: &str| std::fs::read_link(format!("{wanted}{name}")).expect("a namespace").to_string_lossy().into_owned();
-            let (mount, network) = (link("mnt"), link("net"));
-            case.runtime(["delete", "--force", &case.id]).good();
-            let trace = case.read("trace");
-            let lines: Vec<&str> = trace.lines().collect();
-            let state: Value = serde_json::from_str(lines[0]).expect("JSON");
-            assert_eq!((&state["id"], &state["status"], &state["bundle"]), (&json!(case.id), &json!(status), &json!(case.bundle())), "{state}");
-            assert_eq!((&state["annotations"], state["ociVersion"].is_string()), (&json!({ "boat": "one" }), true), "{state}");
-            assert!(kind == "poststop" || state["pid"] == json!(pid) || inside, "{state}, not of {pid}");
-            let later = lines.get(1..).unwrap_or_default();
-            assert_eq!(later, [mount, network]);
-        }).not(Peer::Crun, "says other statuses"));
+        rows.push(
+            Row::new(field, "the state on its input, and its namespaces")
+                .edit(visible)
+                .edit(|config, _| config["annotations"] = json!({ "boat": "one" }))
+                .steps(move |case, config| {
+                    let mut config = config("sleep 1000");
+                    hooks(
+                        &mut config,
+                        kind,
+                        json!([tracing(
+                            case,
+                            "{ cat; echo; readlink /proc/self/ns/mnt; readlink /proc/self/ns/net; }"
+                        )]),
+                    );
+                    case.run(&config, &["--detach"]).good();
+                    let pid = case.pid();
+                    let wanted = if inside { format!("/proc/{pid}/ns/") } else { "/proc/self/ns/".to_owned() };
+                    let link = |name: &str| {
+                        std::fs::read_link(format!("{wanted}{name}"))
+                            .expect("a namespace")
+                            .to_string_lossy()
+                            .into_owned()
+                    };
+                    let (mount, network) = (link("mnt"), link("net"));
+                    case.runtime(["delete", "--force", &case.id]).good();
+                    let trace = case.read("trace");
+                    let lines: Vec<&str> = trace.lines().collect();
+                    let state: Value = serde_json::from_str(lines[0]).expect("JSON");
+                    assert_eq!(
+                        (&state["id"], &state["status"], &state["bundle"]),
+                        (&json!(case.id), &json!(status), &json!(case.bundle())),
+                        "{state}"
+                    );
+                    assert_eq!(
+                        (&state["annotations"], state["ociVersion"].is_string()),
+                        (&json!({ "boat": "one" }), true),
+                        "{state}"
+                    );
+                    assert!(kind == "poststop" || state["pid"] == json!(pid) || inside, "{state}, not of {pid}");
+                    let later = lines.get(1..).unwrap_or_default();
+                    assert_eq!(later, [mount, network]);
+                })
+                .not(Peer::Crun, "says other statuses"),
+        );
         if kind == "poststart" {
-            rows = rows.into_iter().map(|row| if row.field == "hooks.poststart" { row.not(Peer::Runc, "1.1 runs it too early") } else { row }).collect();
+            rows =
+                rows.into_iter()
+                    .map(|row| {
+                        if row.field == "hooks.poststart" { row.not(Peer::Runc, "1.1 runs it too early") } else { row }
+                    })
+                    .collect();
         }
     }
     rows.extend([
@@ -122,26 +176,58 @@ fn environment() -> Vec<Row> {
 fn failures() -> Vec<Row> {
     let mut rows = Vec::new();
     for kind in ["prestart", "createRuntime", "createContainer", "startContainer"] {
-        rows.push(Row::new("hooks", format!("{kind}: one that fails ends the start")).edit(move |config, _| hooks(config, kind, json!([{ "path": "/bin/sh", "args": ["sh", "-c", "echo no boat >&2; exit 3"] }]))).refuses(&["hook", kind, "3"]));
+        rows.push(
+            Row::new("hooks", format!("{kind}: one that fails ends the start"))
+                .edit(move |config, _| {
+                    hooks(
+                        config,
+                        kind,
+                        json!([{ "path": "/bin/sh", "args": ["sh", "-c", "echo no boat >&2; exit 3"] }]),
+                    )
+                })
+                .refuses(&["hook", kind, "3"]),
+        );
     }
     rows.extend([
-        Row::new("hooks[].timeout", "ends one that hangs").edit(|config, _| hooks(config, "createRuntime", json!([{ "path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1 }]))).refuses(&["hook", "createRuntime", "timeout"]),
-        Row::new("hooks[].timeout", "must be more than zero").edit(|config, _| hooks(config, "createRuntime", json!([{ "path": "/bin/true", "timeout": 0 }]))).refuses(&["hooks.createRuntime", "timeout"]).not(Peer::Runc, "takes it").not(Peer::Crun, "takes it"),
-        Row::new("hooks[].path", "relative is refused").edit(|config, _| hooks(config, "createRuntime", json!([{ "path": "bin/true" }]))).refuses(&["hooks.createRuntime", "path"]),
-        Row::new("hooks[].path", "a missing one is refused").edit(|config, _| hooks(config, "createRuntime", json!([{ "path": "/nowhere/hook" }]))).refuses(&["createRuntime", "/nowhere/hook", "ENOENT"]),
-        Row::new("hooks.poststart", "one that fails is a warning").steps(|case, config| {
-            let mut config = config("echo ran");
-            hooks(&mut config, "poststart", json!([{ "path": "/bin/false" }, tracing(case, "echo next")]));
-            let outcome = case.run(&config, &[]);
-            assert_eq!(outcome.good(), "ran");
-            assert_eq!(case.read("trace"), "next\n");
-        }).not(Peer::Runc, "ends the container").not(Peer::Crun, "stops at the first"),
-        Row::new("hooks.poststop", "one that fails is a warning").steps(|case, config| {
-            let mut config = config("echo ran");
-            hooks(&mut config, "poststop", json!([{ "path": "/bin/false" }, tracing(case, "echo next")]));
-            assert_eq!(case.run(&config, &[]).good(), "ran");
-            assert_eq!(case.read("trace"), "next\n");
-        }).not(Peer::Crun, "stops at the first").not(Peer::Runc, "stops at the first"),
+        Row::new("hooks[].timeout", "ends one that hangs")
+            .edit(|config, _| {
+                hooks(
+                    config,
+                    "createRuntime",
+                    json!([{ "path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1 }]),
+                )
+            })
+            .refuses(&["hook", "createRuntime", "timeout"]),
+        Row::new("hooks[].timeout", "must be more than zero")
+            .edit(|config, _| hooks(config, "createRuntime", json!([{ "path": "/bin/true", "timeout": 0 }])))
+            .refuses(&["hooks.createRuntime", "timeout"])
+            .not(Peer::Runc, "takes it")
+            .not(Peer::Crun, "takes it"),
+        Row::new("hooks[].path", "relative is refused")
+            .edit(|config, _| hooks(config, "createRuntime", json!([{ "path": "bin/true" }])))
+            .refuses(&["hooks.createRuntime", "path"]),
+        Row::new("hooks[].path", "a missing one is refused")
+            .edit(|config, _| hooks(config, "createRuntime", json!([{ "path": "/nowhere/hook" }])))
+            .refuses(&["createRuntime", "/nowhere/hook", "ENOENT"]),
+        Row::new("hooks.poststart", "one that fails is a warning")
+            .steps(|case, config| {
+                let mut config = config("echo ran");
+                hooks(&mut config, "poststart", json!([{ "path": "/bin/false" }, tracing(case, "echo next")]));
+                let outcome = case.run(&config, &[]);
+                assert_eq!(outcome.good(), "ran");
+                assert_eq!(case.read("trace"), "next\n");
+            })
+            .not(Peer::Runc, "ends the container")
+            .not(Peer::Crun, "stops at the first"),
+        Row::new("hooks.poststop", "one that fails is a warning")
+            .steps(|case, config| {
+                let mut config = config("echo ran");
+                hooks(&mut config, "poststop", json!([{ "path": "/bin/false" }, tracing(case, "echo next")]));
+                assert_eq!(case.run(&config, &[]).good(), "ran");
+                assert_eq!(case.read("trace"), "next\n");
+            })
+            .not(Peer::Crun, "stops at the first")
+            .not(Peer::Runc, "stops at the first"),
     ]);
     rows
 }

@@ -5,8 +5,8 @@ use super::super::lower::{command_line, lower_streams, preserve};
 use crate::Result;
 use crate::cgroup::Join;
 use crate::isolate::{
-    Circumstances, lower_controlling_terminal, lower_exec, lower_fence, lower_find, lower_join_cgroup,
-    lower_own, lower_process, lower_terminal,
+    Circumstances, lower_controlling_terminal, lower_exec, lower_fence, lower_find, lower_join_cgroup, lower_own,
+    lower_process, lower_terminal,
 };
 use crate::kernel::PidFd;
 use crate::launch::Channel;
@@ -60,7 +60,8 @@ pub(super) fn lower(setting: Setting<'_>, warn: &mut dyn FnMut(String)) -> Resul
     };
     lower_fence(&mut plan);
     let user_namespace = namespaces & libc::CLONE_NEWUSER != 0;
-    let circumstances = Circumstances { user_namespace, joins: true, preserved, keyring: Some(keyring), landlock: None };
+    let circumstances =
+        Circumstances { user_namespace, joins: true, preserved, keyring: Some(keyring), landlock: None };
     lower_own(&mut plan, process, circumstances)?;
     lower_join_cgroup(&mut plan, &tasks);
     lower_join(&mut plan, first, namespaces);

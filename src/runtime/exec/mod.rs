@@ -3,11 +3,11 @@
 mod lower;
 mod process;
 
-use super::hooks::hand_over;
 use super::Container;
 use super::config::{Config, check_process};
 use super::container::{Opened, write_pid};
 use super::create::{Streams, stdio};
+use super::hooks::hand_over;
 use super::state::Status;
 use crate::cgroup::Cgroup;
 use crate::error::Context;
