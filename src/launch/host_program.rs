@@ -109,6 +109,10 @@ impl HostProgram<'_> {
         for (number, slot) in [input, output, output].into_iter().enumerate() {
             plan.push(OpCode::StandardStream, &[Slot::into(slot), number as u32], "set up a standard stream");
         }
+        // The status socket too: its end is what tells that the program runs, and its time with it.
+        plan.phase(Phase::EarlyFilter);
+        let first = self.preserved.iter().max().map_or(3, |&number| number.unsigned_abs() + 1);
+        plan.push(OpCode::CloseOnExec, &[first], "have the exec close descriptors");
         plan.phase(Phase::Exec);
         let arguments = plan.texts(self.arguments);
         let environment = plan.texts(self.environment);

@@ -209,7 +209,8 @@ impl<'a> Create<'a> {
         let (stdio, master) = stdio(has_terminal(&config), streams)?;
         let resctrl = match config.spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
             Some(rdt) => {
-                let groups = IntelRdt::prepare(rdt, &self.id).map_err(|error| report(&config.spec, &record.bundle, error))?;
+                let groups =
+                    IntelRdt::prepare(rdt, &self.id).map_err(|error| report(&config.spec, &record.bundle, error))?;
                 undo.resctrl = groups.made().to_vec();
                 record.resctrl = groups.made().to_vec();
                 groups.tasks()?

@@ -91,6 +91,30 @@ fn each() -> Vec<Row> {
             .edit(|config, _| without(config, "pid"))
             .script("readlink /proc/self/ns/pid; [ $$ = 1 ] || echo later")
             .prints(format!("{}\nlater", host("pid"))),
+        Row::new("linux.namespaces", "mount: without an entry, the runtime's own")
+            .edit(|config, _| without(config, "mount"))
+            .steps(|case, config| {
+                // In one that ends with the runtime, so that the machine's mounts stay as they are.
+                case.write(&config("readlink /proc/self/ns/mnt; ls -d /bin"));
+                let mut command = std::process::Command::new("unshare");
+                command.args([
+                    "--mount",
+                    "--propagation",
+                    "private",
+                    "sh",
+                    "-c",
+                    "readlink /proc/self/ns/mnt; \"$@\"",
+                    "sh",
+                ]);
+                command.arg(crate::peer::program());
+                case.globals(&mut command);
+                command.args(["run", "--bundle"]).arg(case.bundle()).arg(&case.id);
+                let outcome = case.finish(&mut command);
+                let lines: Vec<&str> = outcome.good().lines().collect();
+                assert_eq!(lines, [lines[0], lines[0], "/bin"]);
+            })
+            .not(Peer::Crun, "wants one")
+            .not(Peer::Runc, "wants one"),
         Row::new("linux.namespaces[].path", "mount: joined")
             .steps(|case, config| {
                 let path = format!("/proc/{}/ns/mnt", case.holder(&["--mount"]));

@@ -74,7 +74,8 @@ fn of_many_that_create_one_id_one_does() {
     let directory = bundle.written();
     let runtime = bundle.runtime();
     let outcomes: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| runtime.create(bundle.id(), &directory).create())).collect();
+        let threads: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| runtime.create(bundle.id(), &directory).create())).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let (made, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
