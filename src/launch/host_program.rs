@@ -109,15 +109,14 @@ impl HostProgram<'_> {
         for (number, slot) in [input, output, output].into_iter().enumerate() {
             plan.push(OpCode::StandardStream, &[Slot::into(slot), number as u32], "set up a standard stream");
         }
-        // The status socket too: its end is what tells that the program runs, and its time with it.
         plan.phase(Phase::EarlyFilter);
-        let first = self.preserved.iter().max().map_or(3, |&number| number.unsigned_abs() + 1);
-        plan.push(OpCode::CloseOnExec, &[first], "have the exec close descriptors");
+        // The socket to this process among them: its end is how the exec shows.
+        plan.push(OpCode::CloseOnExec, &[3], "have the exec close descriptors");
         plan.phase(Phase::Exec);
         let arguments = plan.texts(self.arguments);
         let environment = plan.texts(self.environment);
         let candidates = plan.texts([self.path.as_os_str().as_bytes()]);
-        plan.push(OpCode::Execute, &[arguments, environment, candidates, 0], self.what.clone())
+        plan.push(OpCode::Execute, &[arguments, environment, candidates], self.what.clone())
             .hint(libc::ENOENT, "the program, or the interpreter it names, does not exist")
             .hint(libc::EACCES, "the program is not executable")
             .hint(libc::ENOEXEC, "the program is for another machine, or a script without #!");

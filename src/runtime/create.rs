@@ -271,6 +271,7 @@ impl<'a> Create<'a> {
             resctrl: Vec::new(),
             namespaces: 0,
             shares_processes: !config.has_own_processes(),
+            later_hooks: [HookPoint::Poststart, HookPoint::Poststop].iter().any(|point| point.is_used(&config.spec)),
             parked: (0, Vec::new()),
         }
     }

@@ -348,3 +348,88 @@ fn text(path: &Path) -> Result<String> {
     let text = path.to_str().ok_or_else(|| Error::invalid(format!("{} is not UTF-8", path.display())))?;
     Ok(text.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn setting() -> (Record, Spec) {
+        let record = json!({
+            "version": 1, "id": "box", "bundle": "/b", "rootfs": "/b/rootfs", "created": "2026-01-01T00:00:00Z",
+            "owner": 0, "process": null, "cgroup": null, "namespaces": 0, "parked": [0, []],
+        });
+        let spec = json!({
+            "ociVersion": "1.3.0",
+            "mounts": [
+                {"destination": "/proc", "type": "proc", "source": "proc"},
+                {"destination": "/data", "source": "data", "options": ["rbind", "ro"]},
+            ],
+            "linux": {
+                "namespaces": [{"type": "pid"}, {"type": "network", "path": "/proc/self/ns/net"}],
+                "maskedPaths": ["/proc/kcore"],
+            },
+        });
+        (serde_json::from_value(record).unwrap(), serde_json::from_value(spec).unwrap())
+    }
+
+    fn has(words: &[String], pair: [&str; 2]) -> bool {
+        words.windows(2).any(|two| two[0] == pair[0] && two[1] == pair[1])
+    }
+
+    #[test]
+    fn a_dump_names_what_is_made_from_outside() {
+        let (record, spec) = setting();
+        let criu =
+            Criu::new("/images").work_directory("/work").tcp_established(true).shell_job(false).leave_running(true);
+        let criu = criu.page_server("::1", 77).empty_namespace("network").parent("../before");
+        let words = criu.dump_arguments(1, &record, &spec).unwrap();
+        assert_eq!(words[..2], ["criu", "dump"]);
+        for pair in [
+            ["--tree", "1"],
+            ["--images-dir", "/images"],
+            ["--work-dir", "/work"],
+            ["--root", "/b/rootfs"],
+            ["--external", "mnt[/data]:/data"],
+            ["--external", "mnt[/proc/kcore]:/dev/null"],
+            ["--address", "::1"],
+            ["--port", "77"],
+            ["--empty-ns", "net"],
+            ["--prev-images-dir", "../before"],
+        ] {
+            assert!(has(&words, pair), "{pair:?}: {words:?}");
+        }
+        let network = std::fs::metadata("/proc/self/ns/net").unwrap().ino();
+        assert!(has(&words, ["--external", &format!("net[{network}]:extRootNetNS")]), "{words:?}");
+        for (switch, given) in [
+            ("--manage-cgroups=soft", true),
+            ("--tcp-established", true),
+            ("--leave-running", true),
+            ("--shell-job", false),
+        ] {
+            assert_eq!(words.iter().any(|word| word == switch), given, "{switch}: {words:?}");
+        }
+        let words = criu.pre_dump(true).dump_arguments(1, &record, &spec).unwrap();
+        assert!(words[1] == "pre-dump" && !words.iter().any(|word| word == "--leave-running"), "{words:?}");
+    }
+
+    #[test]
+    fn a_restore_says_where_what_is_outside_is() {
+        let (record, spec) = setting();
+        let criu = Criu::new("/images").cgroups_mode("ignore").file_locks(true);
+        let inherited = [(7, "pipe:[5]".to_owned())];
+        let words = criu.restore_arguments("/r".as_ref(), "/p".as_ref(), &record, &spec, &inherited).unwrap();
+        for pair in [
+            ["--root", "/r"],
+            ["--pidfile", "/p"],
+            ["--external", "mnt[/data]:/b/data"],
+            ["--inherit-fd", "fd[7]:pipe:[5]"],
+            ["--restore-detached", "--restore-sibling"],
+        ] {
+            assert!(has(&words, pair), "{pair:?}: {words:?}");
+        }
+        assert!(words.iter().any(|word| word == "--manage-cgroups=ignore"));
+        let error = Criu::new("/i").cgroups_mode("hard").dump_arguments(1, &record, &spec).unwrap_err();
+        assert!(error.to_string().contains("manage-cgroups-mode"), "{error}");
+    }
+}

@@ -118,8 +118,13 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
         lower_hooks_before_pivot(plan, spec, &setting.hook_state)
     })?;
     plan.phase(Phase::Session);
+    // A process that waits to be started holds nothing of the host's that it needs no longer.
+    tasks.into_iter().for_each(|slot| plan.release(slot));
     match (stdio, terminal) {
-        (Ends::Streams(streams), _) => lower_streams(&mut plan, streams),
+        (Ends::Streams(streams), _) => {
+            lower_streams(&mut plan, streams);
+            streams.into_iter().for_each(|slot| plan.release(slot));
+        }
         (_, Some(slave)) => {
             lower_controlling_terminal(&mut plan, slave);
             lower_streams(&mut plan, [slave; 3]);

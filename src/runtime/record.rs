@@ -56,6 +56,9 @@ pub(super) struct Record {
     /// Whether its PID namespace is not its own: its processes do not end with the first one.
     #[serde(default)]
     pub(super) shares_processes: bool,
+    /// Whether it has hooks that run after its creation (`poststart`, `poststop`): without, nobody reads its configuration
+    /// again to start or delete it.
+    pub(super) later_hooks: bool,
     /// The operations behind the wait for the start, for the sentence of a fault: the number of the first, and each.
     pub(super) parked: (u32, Vec<Remedy>),
 }

@@ -88,7 +88,7 @@ fn options_are_read_as_runc_reads_them() {
         assert_eq!(output.status.code(), Some(code), "{words:?}: {}", said(&output));
         assert!(said(&output).contains(reason), "{words:?}: {}", said(&output));
     };
-    refused(&["kill", "--nothing", bundle.id()], "flag provided but not defined: -nothing", 1);
+    refused(&["kill", "--nothing", bundle.id()], "flag provided but not defined: --nothing", 1);
     refused(&["kill", "--all=maybe", bundle.id()], "invalid boolean value", 1);
     refused(&["kill", bundle.id(), "NOTHING"], "NOTHING", 1);
     refused(&["create", "--bundle"], "flag needs an argument: -bundle", 1);

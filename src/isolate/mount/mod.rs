@@ -85,7 +85,7 @@ pub(crate) fn lower_filesystem(
     lowering.lower_root_copy(plan, &path, &name)?;
     let kit = masks::lower_kit(plan, spec, below, own);
     let place = if own && has_hooks_before_pivot(spec) { open_directory(plan, &path)? } else { below };
-    lowering.lower_root(plan, place, &name, kit.is_none());
+    lowering.lower_root(plan, place, &name, kit.is_none() || masks::copies_from_nowhere());
     for (entry, copy) in entries.iter().zip(copies) {
         lowering.lower(plan, entry, copy)?;
     }

@@ -41,8 +41,9 @@ pub(super) struct Lowered {
 ///
 /// The order is that of a start, less the mounts: control groups while the host's are in sight, all namespaces at once,
 /// the very lowering of privileges that the start does, and only then a child, which alone is in the PID namespace: no
-/// process that those within can see ever has more rights than theirs, nor can they look into it before the exec
-/// (CVE-2016-9962). Nothing but the terminal, the working directory and the command itself is resolved in the container,
+/// process that those within can see ever has more rights than theirs, nor can they look into it before the exec, unless
+/// they may trace processes of the host's user namespace; and then they find no descriptor in it but those of the
+/// payload and the sockets to this process (CVE-2016-9962). Nothing but the terminal, the working directory and the command itself is resolved in the container,
 /// all within its root.
 pub(super) fn lower(setting: Setting<'_>, warn: &mut dyn FnMut(String)) -> Result<Lowered> {
     let Setting { spec, process, stdio, first, namespaces, join, circumstances } = setting;
@@ -60,16 +61,24 @@ pub(super) fn lower(setting: Setting<'_>, warn: &mut dyn FnMut(String)) -> Resul
     lower_join_cgroup(&mut plan, &tasks);
     lower_join(&mut plan, first, namespaces);
     plan.phase(Phase::Session);
+    // What is not needed any more, so that those within find nothing of the host's in the child.
+    tasks.into_iter().chain([first]).for_each(|slot| plan.release(slot));
     let slave = match terminal {
         Some(end) => {
             let root = plan.slot();
             plan.push(OpCode::OpenRoot, &[root.into()], "open the container's root");
-            Some(lower_terminal(&mut plan, root, process, end)?)
+            let slave = lower_terminal(&mut plan, root, process, end)?;
+            plan.release(root);
+            Some(slave)
         }
         None => None,
     };
-    if let Some(streams) = slave.map(|slave| [slave; 3]).or(streams) {
+    if let Some(slave) = slave {
+        lower_streams(&mut plan, [slave; 3]);
+    }
+    if let Some(streams) = streams {
         lower_streams(&mut plan, streams);
+        streams.into_iter().for_each(|slot| plan.release(slot));
     }
     lower_working_directory(&mut plan, process.cwd());
     let command = command_line(process);

@@ -209,7 +209,10 @@ impl<'a> Exec<'a> {
         // As long as the descriptor is open and the process lives the number is its own.
         let namespaces = differing_namespaces(pid)?;
         let join = match &record.cgroup {
-            Some(group) => Cgroup::open(group).join_below(self.cgroup.as_deref())?,
+            Some(group) => match &self.cgroup {
+                Some(below) => Cgroup::open(group).join_below(Some(below))?,
+                None => Cgroup::open(group).join_beside(pid)?,
+            },
             None => crate::cgroup::Join::default(),
         };
         let keyring = keyring_name(self.container.id());
