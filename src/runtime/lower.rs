@@ -14,7 +14,7 @@ use crate::isolate::{
 };
 use crate::kernel::is_open;
 use crate::launch::{Channel, IdMap};
-use crate::plan::op::OpCode;
+use crate::plan::op::{OpCode, Tolerate};
 use crate::plan::{Builder, Phase, Plan, Slot};
 use crate::{Error, Result};
 use oci_spec::runtime::{Process, Spec};
@@ -122,6 +122,8 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
     tasks.into_iter().for_each(|slot| plan.release(slot));
     match (stdio, terminal) {
         (Ends::Streams(streams), _) => {
+            // Once more: behind a user namespace this is another process, which leads none of its PID namespace yet.
+            plan.push(OpCode::NewSession, &[], "start a new session").tolerate(Tolerate::REFUSED);
             lower_streams(&mut plan, streams);
             streams.into_iter().for_each(|slot| plan.release(slot));
         }
