@@ -203,6 +203,8 @@ fn lines(bundle: &Bundle, peer: Peer) -> BTreeSet<String> {
         let link = std::fs::read_link(format!("/proc/self/ns/{kind}")).expect("a namespace");
         case.file(&format!("bundle/rootfs/host-ns-{kind}"), link.to_string_lossy().as_bytes());
     }
+    // crun makes none where nothing is mounted there.
+    std::fs::create_dir(case.root().join("dev")).expect("a directory");
     let config = (bundle.config)(&case);
     let terminal = config["process"]["terminal"] == true;
     let text = if terminal { on_console(&case, &config) } else { case.run(&config, &[]).good().to_owned() };

@@ -32,7 +32,7 @@ fn mounts() -> Vec<Row> {
         Row::new("broken", "a read-only path that is relative").push("/linux/readonlyPaths", json!("secret")).refuses(&["linux.readonlyPaths", "secret"]).not(Peer::Crun, "takes it"),
         broken("a device of an unknown type", json!({ "linux": { "devices": [{ "path": "/dev/x", "type": "x", "major": 1, "minor": 3 }] } }), &["x"]),
         broken("a device with a relative path", json!({ "linux": { "devices": [{ "path": "x", "type": "c", "major": 1, "minor": 3 }] } }), &["linux.devices", "absolute"]).not(Peer::Crun, "makes it").not(Peer::Runc, "makes it"),
-        broken("another file in the place of a device", json!({ "linux": { "devices": [{ "path": "/bin/busybox", "type": "c", "major": 1, "minor": 5 }] } }), &["linux.devices", "/bin/busybox"]).not(Peer::Crun, "makes it").not(Peer::Runc, "makes it"),
+        broken("another file in the place of a device", json!({ "linux": { "devices": [{ "path": "/bin/busybox", "type": "c", "major": 1, "minor": 5 }] } }), &["/bin/busybox", "EEXIST"]).not(Peer::Crun, "makes it").not(Peer::Runc, "makes it"),
         broken("a device rule of an unknown access", json!({ "linux": { "resources": { "devices": [{ "allow": true, "access": "xyz" }] } } }), &["linux.resources.devices", "xyz"]).not(Peer::Crun, "hands it to the kernel"),
     ]
 }
