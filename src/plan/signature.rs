@@ -80,7 +80,6 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         OpenHost => ("open-host", (Fence, Mount), &[Text, HEXADECIMAL, Output]),
         OpenBelow => ("open-below", (Mount, Session), &[Input, Text, HEXADECIMAL, Output]),
         MakeDirectories => ("make-directories", (Mount, Mount), &[Input, Text, OCTAL, Output]),
-        MakeFile => ("make-file", (Mount, Mount), &[Input, Text, OCTAL, Output]),
         MakeNode => ("make-node", (Mount, Mount), &[Input, Text, OCTAL, HEXADECIMAL]),
         MakeDirectory => ("make-directory", (Mount, Mount), &[Input, Text, OCTAL]),
         MakeLink => ("make-link", (Mount, Mount), &[Input, Text, Text]),

@@ -19,6 +19,8 @@ use crate::plan::{Builder, Phase, Slot};
 use crate::{Error, Result};
 use entry::{Entry, Kind};
 use oci_spec::runtime::Spec;
+#[cfg(fuzzing)]
+pub(crate) use options::fuzz;
 pub(crate) use options::mount_option_names;
 use propagation::Cut;
 use source::{MapCache, Source};

@@ -170,6 +170,7 @@ impl Bundle {
             cgroup: None,
             id_map,
             gate: None,
+            listener: None,
             after_exec_of_stage: None,
             listener: None,
         })
