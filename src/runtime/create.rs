@@ -7,6 +7,7 @@ use super::hooks::hand_over;
 use super::limits::Placement;
 use super::lower::{Lowered, Setting, lower};
 use super::record::{Home, Identity, Record, VERSION};
+use super::uncover::Bare;
 use super::validate::report;
 use super::{Container, Runtime, fifo};
 use crate::cgroup::{Cgroup, CgroupRecord, Intended};
@@ -182,6 +183,7 @@ impl<'a> Create<'a> {
         // Should this process be killed now, deleting the container finds the control group.
         let intended = Intended::at(&path);
         let mut record = self.record(&bundle, &rootfs, &config, intended.record());
+        record.bare = Bare::of(&config, &rootfs)?;
         home.write_record(&record)?;
         let (group, _) = intended.make(&resources, policy)?;
         undo.group = Some(group.clone());
@@ -215,6 +217,9 @@ impl<'a> Create<'a> {
             Ok(started) => started,
             Err(error) => {
                 drop(undo);
+                if let Some(Err(left)) = record.bare.map(|bare| bare.uncover(&rootfs)) {
+                    home.warn(&left.to_string());
+                }
                 record.run_poststop_hooks(&config.spec, &mut |warning| home.warn(&warning));
                 return Err(error);
             }
@@ -237,6 +242,7 @@ impl<'a> Create<'a> {
             process: None,
             cgroup: Some(group),
             namespaces: 0,
+            bare: None,
             shares_processes: !config.has_own_processes(),
             parked: (0, Vec::new()),
         }

@@ -48,6 +48,9 @@ impl Container {
         if let Some(group) = group {
             group.remove()?;
         }
+        if let Some(bare) = record.bare {
+            bare.uncover(&record.rootfs)?;
+        }
         let config = Config::read(&self.home().path("config.json"));
         self.home().remove()?;
         // Deleted: what is left is no reason to fail.
