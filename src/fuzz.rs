@@ -90,3 +90,8 @@ pub fn compose_text(data: &[u8]) {
 pub fn mount_options(data: &[u8]) {
     crate::isolate::fuzz_mount_options(data);
 }
+
+/// What a D-Bus daemon, or who poses as one, sends: any bytes are read or refused.
+pub fn dbus(data: &[u8]) {
+    crate::cgroup::read_as_everything(data);
+}

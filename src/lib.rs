@@ -56,6 +56,18 @@
 //! # Ok::<(), coracle::Error>(())
 //! ```
 //!
+//! # Run an OCI bundle
+//!
+//! ```no_run
+//! use coracle::runtime::Runtime;
+//!
+//! let runtime = Runtime::open("/run/my-containers")?;
+//! let mut running = runtime.create("web-1", "/srv/bundles/web").run()?;
+//! println!("{}", running.wait()?.status);
+//! running.container().delete(true)?;
+//! # Ok::<(), coracle::Error>(())
+//! ```
+//!
 //! # Just limit processes
 //!
 //! ```no_run
@@ -85,6 +97,7 @@
 //! | named volumes and their snapshots | [`Engine::volume`], [`Volume`] |
 //! | limits and statistics | [`cgroup`] |
 //! | watching | [`Container::logs`], [`Engine::logs`], [`DeploymentStats`], [`TimeShares`], [`metrics`] |
+//! | OCI bundles, in the place of runc | [`runtime`] |
 //! | confining alone | [`Sandbox`], [`Process`] |
 //! | system call filters, capabilities | [`seccomp`], [`CapabilitySet`] |
 //! | what went wrong | [`Error`], [`ErrorKind`] |

@@ -5,7 +5,7 @@ use crate::crowd::Crowd;
 use crate::meter::{self, Sample};
 use crate::table::INSIDE;
 use coracle::Stream;
-use coracle::runtime::{Create, Runtime};
+use coracle::runtime::{Container, Create, Runtime};
 use std::path::{Path, PathBuf};
 
 /// The library in this process.
@@ -47,14 +47,22 @@ impl Inside {
         gap();
         let (started, mut start) = meter::inside(|| container.start());
         started?;
+        gap();
+        let (executed, exec) = meter::inside(|| execute(&container));
+        executed?;
         start.cpu += meter::cpu_of(pid) - before;
         container.kill(libc::SIGKILL, false)?;
         meter::wait(pid);
         gap();
         let (deleted, delete) = meter::inside(|| container.delete(false));
         deleted?;
-        Ok(vec![(Verb::Create, create), (Verb::Start, start), (Verb::Delete, delete)])
+        Ok(vec![(Verb::Create, create), (Verb::Start, start), (Verb::Exec, exec), (Verb::Delete, delete)])
     }
+}
+
+fn execute(container: &Container) -> coracle::Result<()> {
+    let streams = [Stream::Null, Stream::Null, Stream::Null];
+    container.exec(["/bin/exit"]).streams(streams).spawn()?.wait().map(drop)
 }
 
 impl Contestant for Inside {

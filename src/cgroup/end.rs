@@ -163,6 +163,13 @@ impl Cgroup {
     /// Removes the group, the groups its processes made below it, and the groups above it that are left empty. What
     /// still runs in it is killed. A group that is gone already is no error.
     pub fn remove(&self) -> Result<()> {
+        // A unit is systemd's to end; what it does not end is ended and removed all the same.
+        let stopped = self.record.scope.as_ref().map_or(Ok(()), |scope| scope.stop());
+        self.remove_directories()?;
+        stopped
+    }
+
+    fn remove_directories(&self) -> Result<()> {
         let mut pace = Pace::new();
         loop {
             let mut busy = None;

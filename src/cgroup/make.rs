@@ -6,6 +6,7 @@ use super::group::{Cgroup, CgroupRecord, Group};
 use super::path::CgroupsPath;
 use super::place::{self, Made, Missing, Occupant, Place};
 use super::resources::{Asked, Resources};
+use super::systemd::Scope;
 use super::write::{self, MemoryLimit, Refusal, Target};
 use super::{Limits, Policy, Unenforced, layout};
 use crate::error::{Context, During};
@@ -20,6 +21,7 @@ impl Drop for Making {
         if let Some(mut record) = self.0.take() {
             let depth = record.name.split('/').count();
             record.groups.retain(|group| group.kept < depth);
+            record.scope = None;
             // The reason why creation failed is reported; nothing better could be done about a second one.
             let _ = Cgroup { record }.remove();
         }
@@ -42,7 +44,8 @@ impl Cgroup {
             return Err(Error::invalid(format!("control group name {name:?} is not safe as a path in a hierarchy")));
         }
         limits.check()?;
-        build(name, find(limits.io_weight.is_some()), Occupant::Refused, &limits.resources(), policy)
+        let record = |missing| CgroupRecord::empty(name, missing);
+        build(find(limits.io_weight.is_some()), record, Occupant::Refused, &limits.resources(), policy)
     }
 
     /// Makes the group at `linux.cgroupsPath` in every hierarchy that the machine has mounted, with the groups above
@@ -69,10 +72,7 @@ pub(crate) struct Intended {
 impl Intended {
     /// What [`Cgroup::at`] makes.
     pub(crate) fn at(path: &CgroupsPath) -> Intended {
-        let (places, missing) = match layout::detect() {
-            Ok(hierarchies) => place::find_everywhere(&hierarchies, path.is_absolute()),
-            Err(error) => (Vec::new(), nowhere(&error, &Controller::ALL)),
-        };
+        let (places, missing) = everywhere(path);
         Intended { name: path.components().to_owned(), places, missing }
     }
 
@@ -97,8 +97,9 @@ impl Intended {
 
     /// See [`Cgroup::at`].
     pub(crate) fn make(self, resources: &Resources, policy: Policy) -> Result<(Cgroup, Vec<Unenforced>)> {
+        let record = |missing| CgroupRecord::empty(&self.name, missing);
         let places = (self.places, self.missing);
-        let (group, unenforced) = build(&self.name, places, Occupant::TakenOver, resources, policy)?;
+        let (group, unenforced) = build(places, record, Occupant::TakenOver, resources, policy)?;
         match group.record.missing.first() {
             Some(missing) if group.is_absent() && policy == Policy::Strict => {
                 Err(Error::new(ErrorKind::Unsupported, group.step("create")).hint(missing.remedy.clone()))
@@ -109,19 +110,45 @@ impl Intended {
     }
 }
 
+/// The group that systemd has made at `path` for the unit `scope`, and the same in the hierarchies that systemd leaves
+/// alone.
+pub(super) fn adopt(
+    path: &CgroupsPath,
+    scope: Scope,
+    resources: &Resources,
+    policy: Policy,
+) -> Result<(Cgroup, Vec<Unenforced>)> {
+    let record = |missing| CgroupRecord { scope: Some(scope), ..CgroupRecord::empty(path.components(), missing) };
+    build(everywhere(path), record, Occupant::Adopted, resources, policy)
+}
+
+/// Whether memory is on version 2, and with it, as far as systemd goes, everything.
+pub(super) fn memory_is_unified() -> bool {
+    let on_version_1 = |hierarchy: &layout::Hierarchy| hierarchy.controllers.contains(&Controller::Memory);
+    !layout::detect().is_ok_and(|hierarchies| hierarchies.iter().any(on_version_1))
+}
+
+fn everywhere(path: &CgroupsPath) -> (Vec<Place>, Vec<Missing>) {
+    match layout::detect() {
+        Ok(hierarchies) => place::find_everywhere(&hierarchies, path.is_absolute()),
+        Err(error) => (Vec::new(), nowhere(&error, &Controller::ALL)),
+    }
+}
+
 fn build(
-    name: &str,
     (places, missing): (Vec<Place>, Vec<Missing>),
+    record: impl FnOnce(Vec<Missing>) -> CgroupRecord,
     occupant: Occupant,
     resources: &Resources,
     policy: Policy,
 ) -> Result<(Cgroup, Vec<Unenforced>)> {
-    let mut making = Making(Some(CgroupRecord::empty(name, missing)));
+    let mut making = Making(Some(record(missing)));
     let mut unenforced = Vec::new();
     if let Some(record) = &mut making.0 {
         let mut made = Vec::new();
         for place in places {
-            let directory = record.add(place, occupant).context(|| format!("create control group {name}"))?;
+            let directory = record.add(place, occupant);
+            let directory = directory.context(|| format!("create control group {}", record.name))?;
             made.extend(directory);
         }
         record.check_devices(resources)?;
@@ -163,7 +190,7 @@ impl CgroupRecord {
         }
         let depth = self.name.split('/').count();
         self.groups.push(group);
-        if kept == depth {
+        if kept == depth && occupant == Occupant::TakenOver {
             nobody_in(&directory).context(|| format!("it exists in {base}"))?;
         }
         Ok(Some(directory))

@@ -40,9 +40,13 @@ mod place;
 mod pressure;
 mod resources;
 mod stats;
+mod systemd;
 mod usage;
 mod wait;
 mod write;
+
+#[cfg(fuzzing)]
+pub(crate) use systemd::read_as_everything;
 
 pub use controller::Controller;
 pub use device::{DeviceAccess, DeviceKind, DeviceRule};
@@ -58,6 +62,7 @@ pub use resources::{
     RdmaLimit, Resources, Throttle, Traffic, WeightDevice,
 };
 pub use stats::{CpuStats, IoStats, MemoryStats, PidsStats, Stats};
+pub use systemd::{ScopeUnit, SystemdBus};
 pub use usage::{
     BlockEntry, BlockUsage, CpuSetUsage, CpuTime, CpuUsage, HugePageUsage, MemoryEntry, MemoryUsage, PidsUsage,
     Throttling, Usage,

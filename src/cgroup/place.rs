@@ -28,8 +28,10 @@ pub(super) struct Place {
 pub(super) enum Occupant {
     /// It is an error, and the groups above are taken for our own.
     Refused,
-    /// It is used; what was there before is not ours to remove.
+    /// It is used, where nobody is in it; what was there before is not ours to remove.
     TakenOver,
+    /// It is used, whoever is in it: another has made it for us.
+    Adopted,
 }
 
 /// A group in one hierarchy.
@@ -282,7 +284,7 @@ impl Place {
     pub(super) fn make(&self, name: &str, occupant: Occupant) -> io::Result<Made> {
         let base = Directory::open(&self.base)?;
         let parts = safe_components(name).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let ours = |kept| if occupant == Occupant::TakenOver { kept } else { 0 };
+        let ours = |kept| if occupant == Occupant::Refused { 0 } else { kept };
         // Most often the groups above are there already; those of version 2 must be asked for their controllers.
         if self.version == Version::V1
             && !self.inherits()
@@ -323,7 +325,7 @@ impl Place {
             if self.version == Version::V2 {
                 self.enable(directory, &mut refused)?;
             }
-            let may_be_there = index + 1 < parts.len() || occupant == Occupant::TakenOver;
+            let may_be_there = index + 1 < parts.len() || occupant != Occupant::Refused;
             match directory.make(part) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && may_be_there => {
                     *kept += usize::from(*kept == index);

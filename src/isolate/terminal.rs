@@ -1,6 +1,7 @@
 //! The terminal of a process: a pseudo-terminal of the container's own devpts, whose master goes to whoever asked for it.
 
 use crate::error::During;
+use crate::kernel::WindowSize;
 use crate::plan::op::{Landing, OpCode, Tolerate};
 use crate::plan::{Builder, Slot};
 use crate::{Error, ErrorKind, Result};
@@ -13,10 +14,20 @@ use std::path::Path;
 /// What the receiver of a master reads along with it, as from runc: the name it was opened by.
 const MASTER_NAME: &str = "/dev/ptmx";
 
-/// Opens a terminal for `process` on the devpts below `root` and sends its master over `socket`; the slot of the slave.
-pub(crate) fn lower_terminal(plan: &mut Builder, root: Slot, process: &Process, socket: Slot) -> Result<Slot> {
+/// Where the master of a terminal goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TerminalEnd {
+    /// The connected socket.
+    pub(crate) socket: Slot,
+    /// Rows and columns, where the process has no `consoleSize`.
+    pub(crate) size: Option<WindowSize>,
+}
+
+/// Opens a terminal for `process` on the devpts below `root` and sends its master to `end`; the slot of the slave.
+pub(crate) fn lower_terminal(plan: &mut Builder, root: Slot, process: &Process, end: TerminalEnd) -> Result<Slot> {
     let (master, slave) = (plan.slot(), plan.slot());
-    let size = console_size(process)?;
+    let size = console_size(process, end.size)?;
+    let socket = end.socket;
     let arguments = [root.into(), master.into(), slave.into(), size, process.user().uid()];
     plan.push(OpCode::OpenTerminal, &arguments, "open a terminal of the container")
         .hint(libc::ENOENT, "the container has no devpts at /dev/pts: mount one, or set process.terminal to false")
@@ -28,6 +39,8 @@ pub(crate) fn lower_terminal(plan: &mut Builder, root: Slot, process: &Process, 
     let arguments = [socket.into(), master.into(), name];
     plan.push(OpCode::SendDescriptor, &arguments, "send the terminal over the console socket")
         .hint(libc::EPIPE, "nobody receives from the console socket");
+    plan.release(master);
+    plan.release(socket);
     Ok(slave)
 }
 
@@ -55,8 +68,11 @@ pub(crate) fn lower_controlling_terminal(plan: &mut Builder, slave: Slot) {
 }
 
 /// Rows in the lower half, columns in the upper; 0 for the kernel's own.
-fn console_size(process: &Process) -> Result<u32> {
-    let Some(size) = process.console_size() else { return Ok(0) };
+fn console_size(process: &Process, otherwise: Option<WindowSize>) -> Result<u32> {
+    let Some(size) = process.console_size() else {
+        let (rows, columns) = otherwise.unwrap_or_default();
+        return Ok(u32::from(rows) | u32::from(columns) << 16);
+    };
     let side = |name: &str, side: u64| {
         u16::try_from(side)
             .map(u32::from)

@@ -27,7 +27,7 @@ pub(crate) use netlink::{NetlinkFamily, NetlinkSocket};
 pub(crate) use process::{PidFd, WaitStatus, pid_of, resource_limit};
 #[cfg(test)]
 pub(crate) use seccomp::confine_thread;
-pub(crate) use terminal::{set_window_size, window_size};
+pub(crate) use terminal::{WindowSize, set_window_size, window_size};
 pub(crate) use tree::{get_xattr_at, list_xattrs_at, open_beneath, open_regular, remove_tree, set_xattr_at};
 
 /// Runs a system call that returns a new descriptor or -1 with errno.

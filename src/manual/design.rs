@@ -33,6 +33,7 @@
 //! | `registry` | the distribution protocol: pull, push, credentials |
 //! | `store` | blobs, names, layers, snapshots, leases, garbage collection |
 //! | `archive` | layers as tar, in and out |
+//! | `runtime` | OCI bundles: created, started and watched by different processes |
 //! | `sandbox` | one confined process, without image or store |
 //! | `cgroup` | limits, statistics and ends of groups of processes |
 //! | `isolate` | what confines: root, mounts, devices, masks, capabilities |
@@ -65,6 +66,25 @@
 //!
 //! The start returns after the command was executed, or with the error of the step that failed. Nothing is left of a
 //! start that fails.
+//!
+//! # The OCI runtime
+//!
+//! [`runtime`](crate::runtime) lowers a `config.json` into a plan by the same pieces. What is its own:
+//!
+//! - **Created by one process, started by another.** The stage does all that does not depend on the start, tells its
+//!   parent that it is parked, and waits on a fifo in the state directory, both ends of which it holds. Whoever opens that
+//!   for writing without waiting learns at once whether there is anybody parked (`ENXIO`). A second fifo tells the
+//!   outcome: it closes by the exec, or says which operation failed. While it waits it is not dumpable, so nobody in a
+//!   shared PID namespace can talk it out of the filter that is still to come.
+//! - **Gates.** Before the pivot the stage asks its parent to run the hooks of the runtime's namespaces and to move
+//!   network devices; the hooks of the container's namespaces it runs itself. Programs of the host are run through the
+//!   launch thread, like everything else.
+//! - **Filters that are loaded early** (without `no_new_privs`) are asked beforehand about each system call that the rest
+//!   of the start makes: a profile that refuses one is refused by that call's name, instead of a death by SIGSYS.
+//! - **`exec`** joins all namespaces by one setns(2) on the first process's descriptor, lowers its privileges by the
+//!   operations of the start, and only then forks into the PID namespace (CVE-2016-9962).
+//! - **State** is a small record that names the process by number, start time and boot, so a number that was given again
+//!   is never taken for the container's. It is not synced: nothing of a container outlives the machine's power.
 //!
 //! # State on disk
 //!

@@ -2,19 +2,17 @@
 //!
 //! # Not there yet
 //!
-//! - **Commands in running containers (`exec`), attaching, copying files in and out.** *Instead:* bind a directory.
-//! - **Terminals.** Standard input is the null device, the others are pipes.
+//! - **Commands in running containers (`exec`), attaching, copying files in and out, terminals** for containers of an
+//!   [`Engine`](crate::Engine): their standard input is the null device, the others are pipes. Those of a
+//!   [`runtime`](crate::runtime) have `exec` and terminals.
 //! - **Volumes that images declare.** A `VOLUME` of an image has no effect at run time: what is written there goes with
 //!   the container. *Instead:* mount a volume there.
 //! - **Starting an ended container again.** Make a new one; files to keep belong on a bind.
-//! - **An OCI runtime command, hooks, checkpoints.** The crate is not a replacement for `runc` below another engine.
-//! - **AppArmor and SELinux labels.** The host's own policy applies to the container as to your process. On a host with
-//!   SELinux enforcing, bound files may need a label that containers may read.
-//! - **System call notification** (`SECCOMP_RET_USER_NOTIF`), Landlock, time namespaces, and checked mappings of ids
-//!   for mounts (`idmap`).
-//! - **Device access by rule.** There is none: a container has the harmless devices of its own `/dev`, and device files
-//!   anywhere else do not open, even those that it makes with its `CAP_MKNOD`. A single device of the host can be given
-//!   by a bind. There is no rule file for control groups of either version.
+//! - **What only a [`runtime`](crate::runtime) has:** hooks, terminals, AppArmor and SELinux labels, system call
+//!   notification, time namespaces, mappings of ids for mounts, device rules. Containers of an
+//!   [`Engine`](crate::Engine) do not take them yet. On a host with SELinux enforcing, files bound into those may need a
+//!   label that containers may read. They have the harmless devices of their own `/dev`; device files anywhere else do not
+//!   open, and a single device of the host can be given by a bind.
 //! - **Credential helpers.** A `docker config.json` is read for plain credentials; `credHelpers` and `credsStore` would
 //!   start programs and are not used. *Instead:* [`RegistryOptions::credentials`](crate::RegistryOptions::credentials).
 //! - **Signatures of images.** Digests are verified, signatures are not. *Instead:* pull by digest.

@@ -72,7 +72,7 @@ pub(super) fn calls(op: &Op) -> Vec<SystemCall> {
         OpCode::Gate => vec![("sendmsg", 0), ("read", 0)],
         OpCode::ControllingTerminal => vec![("ioctl", 0)],
         OpCode::RunHook => RUN_HOOK.to_vec(),
-        OpCode::StayAsInit => vec![("rt_sigprocmask", 0), ("prctl", PR_SET_DUMPABLE), ("clone3", 0)],
+        OpCode::StayAsInit => vec![("rt_sigprocmask", 0), ("prctl", PR_SET_DUMPABLE), ("clone", SIGCHLD)],
         OpCode::Wait => vec![("sendmsg", 0), ("read", 0)],
         OpCode::AwaitStart => vec![("prctl", PR_SET_DUMPABLE), ("close", 0), ("read", 0)],
         OpCode::Execute => vec![EXECUTE],

@@ -86,7 +86,7 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         PlaceLink => ("place-link", (Mount, Mount), &[Input, Text, Text]),
         MakeDevice => ("make-device", (Mount, Mount), &[Input, Text, OCTAL, HEXADECIMAL, DECIMAL, DECIMAL]),
         CheckDevice => ("check-device", (Mount, Mount), &[Input, OCTAL, HEXADECIMAL]),
-        Close => ("close", (Enter, Seal), &[Last]),
+        Close => ("close", (Enter, Session), &[Last]),
         CloneHost => ("clone-host", (Enter, Mount), &[Text, HEXADECIMAL, Output]),
         CloneMount => ("clone-mount", (Mount, Mount), &[Input, DECIMAL, Output]),
         OpenFilesystem => ("open-filesystem", (Mount, Mount), &[Text, Output]),

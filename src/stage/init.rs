@@ -17,9 +17,8 @@ pub(crate) fn stay_as_init(program: &Program) -> Result<(), Errno> {
     // Before the fork: the payload must find no moment in which it may open the memory of its init, which runs without
     // the filter. Its exec makes the payload itself dumpable again.
     process::set_dumpable(false)?;
-    let arguments = super::parent::CloneArguments { exit_signal: SIGCHLD as u64, ..Default::default() };
-    // SAFETY: a fork: no memory is shared, the stack is copied.
-    let child = unsafe { call!(CLONE3, &raw const arguments, size_of_val(&arguments)) }?;
+    // clone(2): a filter that is in force already, as Docker's, may refuse the newer call.
+    let child = process::fork(SIGCHLD as u64, core::ptr::null_mut())?;
     if child == 0 {
         return process::set_signal_mask(0);
     }

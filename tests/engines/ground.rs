@@ -146,6 +146,13 @@ pub fn say_to(command: &mut Command, input: &str) -> Said {
     said(child.wait_with_output().unwrap())
 }
 
+/// Runs the command to its end with an input that does not end before: a terminal's that does hangs up.
+pub fn say_held(command: &mut Command) -> Said {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let _input = child.stdin.take();
+    said(child.wait_with_output().unwrap())
+}
+
 fn said(output: Output) -> Said {
     Said {
         code: output.status.code().unwrap_or(-1),

@@ -1,6 +1,6 @@
 //! How a container shows, from the inside, what was set for it.
 
-use crate::ground::say;
+use crate::ground::say_held;
 use std::process::Command;
 
 /// A script that prints the memory limit in bytes.
@@ -28,11 +28,11 @@ pub fn in_terminal(command: Command) -> String {
     let words: Vec<_> = [command.get_program()].into_iter().chain(command.get_args()).map(quoted).collect();
     let line = format!("stty rows 33 cols 44; {}", words.join(" "));
     let mut script = Command::new("script");
-    script.args(["-qec", &line, "/dev/null"]).stdin(std::process::Stdio::null());
+    script.args(["-qec", &line, "/dev/null"]);
     for (name, value) in command.get_envs() {
         script.env(name, value.unwrap_or_default());
     }
-    let said = say(&mut script);
+    let said = say_held(&mut script);
     assert_eq!(said.code, 0, "{line}: {said:?}");
     said.out
 }

@@ -109,7 +109,7 @@ fn with_arguments(case: &Case, arguments: &[&str]) -> std::process::Command {
 }
 
 /// What the detached container writes to the terminal that the socket gets.
-fn on_console(case: &Case, config: &Value) -> String {
+pub fn on_console(case: &Case, config: &Value) -> String {
     let path = case.path().join("console");
     let listener = UnixListener::bind(&path).expect("a socket");
     let thread = std::thread::spawn(move || crate::socket::receive(&listener).1.pop());

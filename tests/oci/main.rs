@@ -13,10 +13,13 @@ mod row;
 mod socket;
 mod traces;
 
+mod broken;
 mod capabilities;
 mod command_line;
 mod confinement;
 mod devices;
+mod differential;
+mod fields;
 mod hooks;
 mod host;
 mod lifecycle;
@@ -24,8 +27,14 @@ mod mounts;
 mod namespaces;
 mod process;
 mod resources;
+mod rootless;
 
 use row::check;
+
+#[test]
+fn broken() {
+    check(broken::rows());
+}
 
 #[test]
 fn capabilities() {
@@ -81,3 +90,60 @@ fn process() {
 fn resources() {
     check(resources::rows());
 }
+
+#[test]
+fn rootless_rows() {
+    check(rootless::rows());
+}
+
+#[test]
+fn every_field_has_a_row() {
+    let rows = [
+        broken::rows(),
+        capabilities::rows(),
+        command_line::rows(),
+        confinement::rows(),
+        devices::rows(),
+        hooks::rows(),
+        host::rows(),
+        lifecycle::rows(),
+        mounts::rows(),
+        namespaces::rows(),
+        process::rows(),
+        resources::rows(),
+    ];
+    fields::covered(&rows.into_iter().flatten().collect::<Vec<_>>(), &VERBS);
+}
+
+#[test]
+fn differs_from_runc_only_as_explained() {
+    differential::compare(peer::Peer::Runc);
+}
+
+#[test]
+fn differs_from_crun_only_as_explained() {
+    differential::compare(peer::Peer::Crun);
+}
+
+/// The words that rows about the command line begin with.
+const VERBS: [&str; 19] = [
+    "create",
+    "start",
+    "state",
+    "kill",
+    "delete",
+    "run",
+    "exec",
+    "ps",
+    "list",
+    "pause",
+    "resume",
+    "update",
+    "events",
+    "spec",
+    "features",
+    "checkpoint",
+    "restore",
+    "verb",
+    "id",
+];

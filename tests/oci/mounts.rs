@@ -101,7 +101,8 @@ fn kinds() -> Vec<Row> {
         .map(|row| match row.name.as_str() {
             name if newer.contains(&name) => row.newer(),
             "defaults" => row.not(Peer::Runc, "hands it to tmpfs"),
-            "iversion" | "noiversion" => row.not(Peer::Crun, "hands it to tmpfs"),
+            "noiversion" => row.not(Peer::Crun, "hands it to tmpfs"),
+            "iversion" => row.refuses(&["iversion", "/mnt"]).not(Peer::Runc, "by the old call, which says nothing"),
             _ => row,
         })
         .collect();

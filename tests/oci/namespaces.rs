@@ -182,7 +182,7 @@ fn time() -> Vec<Row> {
         Row::new("linux.timeOffsets.boottime.secs", "is seen by uptime")
             .push("/linux/namespaces", namespace)
             .patch(offsets(json!({ "boottime": { "secs": 604_800, "nanosecs": 7 } })))
-            .script("awk '{ print $1, $2, $3 }' /proc/self/timens_offsets; awk '{ print $1 > 604800 }' /proc/uptime")
+            .script("awk '{ print $1, $2, $3 }' /proc/self/timens_offsets; awk '{ print ($1 > 604800) }' /proc/uptime")
             .prints("monotonic 0 0\nboottime 604800 7\n1"),
         Row::new("linux.timeOffsets", "without a time namespace are refused")
             .patch(offsets(json!({ "boottime": { "secs": 1 } })))

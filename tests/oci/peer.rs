@@ -24,16 +24,14 @@ impl Peer {
         }
     }
 
-    /// A command that starts the runtime, without arguments yet.
+    /// A command that starts the runtime, without arguments yet: the one under test, or the one that is installed.
     pub fn command(self) -> Command {
-        command(self, program())
+        if self == Peer::current() {
+            return command(self, program());
+        }
+        let name = if self == Peer::Crun { "crun" } else { "runc" };
+        command(self, &crate::program::require_program(name, name))
     }
-}
-
-/// Starts the peer of that name that this machine has installed.
-pub fn installed(peer: Peer) -> Command {
-    let name = if peer == Peer::Crun { "crun" } else { "runc" };
-    command(peer, &crate::program::require_program(name, name))
 }
 
 fn command(peer: Peer, program: &Path) -> Command {

@@ -102,7 +102,7 @@ fn bfq_weight(weight: u32) -> u32 {
 }
 
 /// `io.weight`, 1 to 10,000, of a weight from 10 to 1000 (runc's conversion).
-fn unified_weight(weight: u16) -> u64 {
+pub(in crate::cgroup) fn unified_weight(weight: u16) -> u64 {
     1 + u64::from(weight.saturating_sub(10)) * 9999 / 990
 }
 

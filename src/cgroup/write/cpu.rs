@@ -138,7 +138,7 @@ fn shares_of(weight: u64) -> u64 {
 
 /// `cpu.weight` of shares: a curve through the ends and the default of both scales (runc since 1.3.2, crun since 1.23,
 /// Kubernetes' KEP-2254), where the older straight line made 39 of the default.
-fn weight_of(shares: u64) -> u64 {
+pub(in crate::cgroup) fn weight_of(shares: u64) -> u64 {
     match shares {
         0..=2 => 1,
         262_144.. => 10_000,

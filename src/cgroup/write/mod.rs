@@ -6,6 +6,8 @@ mod memory;
 mod other;
 mod refusal;
 
+pub(super) use block::unified_weight as unified_io_weight;
+pub(super) use cpu::weight_of as weight_of_shares;
 pub(super) use refusal::Refusal;
 
 use super::controller::{Controller, Version};

@@ -138,6 +138,7 @@ impl Bundle {
         let surroundings = Surroundings {
             bundle: self.scratch.path(),
             user_namespace: self.user_namespace,
+            makes_devices: !self.user_namespace,
             own_network: false,
             own_cgroup_namespace: self.user_namespace,
             cgroups: &self.cgroups,
@@ -173,6 +174,7 @@ impl Bundle {
             gate: None,
             listener: None,
             after_exec_of_stage: None,
+            listener: None,
         })
     }
 }
