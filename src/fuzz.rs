@@ -86,12 +86,12 @@ pub fn compose_text(data: &[u8]) {
     crate::compose::fuzz_text(data);
 }
 
-/// Options of mounts, as configurations of containers list them.
-pub fn mount_options(data: &[u8]) {
-    crate::isolate::fuzz_mount_options(data);
-}
-
 /// What a D-Bus daemon, or who poses as one, sends: any bytes are read or refused.
 pub fn dbus(data: &[u8]) {
     crate::cgroup::read_as_everything(data);
+}
+
+/// Options of mounts, as configurations of containers list them.
+pub fn mount_options(data: &[u8]) {
+    crate::isolate::fuzz_mount_options(data);
 }

@@ -174,7 +174,6 @@ impl Bundle {
             gate: None,
             listener: None,
             after_exec_of_stage: None,
-            listener: None,
         })
     }
 }
