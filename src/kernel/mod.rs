@@ -21,7 +21,7 @@ pub(crate) use file::{
     set_xattr, share_content,
 };
 pub(crate) use landlock::{LandlockRuleset, landlock_version};
-pub(crate) use mount::{clone_mount, map_ids, set_propagation};
+pub(crate) use mount::{clone_mount, map_ids, mount_id, set_propagation};
 pub(crate) use namespace::{current_network_namespace, in_network_namespace, in_new_network_namespace, namespace_kind};
 pub(crate) use netlink::{NetlinkFamily, NetlinkSocket};
 pub(crate) use process::{PidFd, WaitStatus, pid_of, resource_limit};

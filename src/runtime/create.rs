@@ -7,6 +7,7 @@ use super::hooks::hand_over;
 use super::limits::Placement;
 use super::lower::{Lowered, Setting, lower};
 use super::record::{Home, Identity, Lock, Record, VERSION};
+use super::uncover::Bare;
 use super::validate::report;
 use super::{Container, Runtime, fifo};
 use crate::cgroup::{Cgroup, CgroupRecord};
@@ -196,6 +197,7 @@ impl<'a> Create<'a> {
         home.write("config.json", &config.bytes)?;
         // Should this process be killed now, deleting the container finds the control group.
         let mut record = self.record(&bundle, &rootfs, &config, placement.intended(&self.id));
+        record.bare = Bare::of(&config, &rootfs)?;
         home.write_record(&record)?;
         let (group, holder) = placement.make()?;
         undo.group = Some(group.clone());
@@ -246,6 +248,9 @@ impl<'a> Create<'a> {
             Ok(started) => started,
             Err(error) => {
                 drop(undo);
+                if let Some(Err(left)) = record.bare.map(|bare| bare.uncover(&record.rootfs)) {
+                    home.warn(&left.to_string());
+                }
                 record.run_poststop_hooks(&config.spec, &mut |warning| home.warn(&warning));
                 return Err(error);
             }
@@ -271,6 +276,7 @@ impl<'a> Create<'a> {
             landlock: self.landlock.clone(),
             resctrl: Vec::new(),
             namespaces: 0,
+            bare: None,
             shares_processes: !config.has_own_processes(),
             later_hooks: [HookPoint::Poststart, HookPoint::Poststop].iter().any(|point| point.is_used(&config.spec)),
             parked: (0, Vec::new()),

@@ -43,6 +43,9 @@ impl Container {
             Cgroup::open(group).remove()?;
         }
         remove_rdt_groups(&record.resctrl);
+        if let Some(bare) = record.bare {
+            bare.uncover(&record.rootfs)?;
+        }
         // Read before it is removed.
         let config = record.later_hooks.then(|| Config::read(&self.home().path("config.json")));
         self.home().remove()?;

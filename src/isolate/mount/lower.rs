@@ -32,9 +32,11 @@ impl<'a> Lowering<'a> {
             Kind::New(kind) => self.lower_new(plan, entry, kind)?,
         };
         lower_attach(plan, entry, mount, self.root);
+        let fresh = entry.kind == Kind::New("sysfs".into());
         let place = match entry.destination.to_str() {
             Some("/proc") => &mut self.proc,
-            Some("/sys") => &mut self.sys,
+            // Of a directory that is only bound there others may change what a path leads to.
+            Some("/sys") if fresh => &mut self.sys,
             _ => {
                 if !self.sealed.iter().any(|(slot, _)| *slot == mount) {
                     plan.release(mount);
