@@ -90,3 +90,8 @@ pub fn compose_text(data: &[u8]) {
 pub fn dbus(data: &[u8]) {
     crate::cgroup::read_as_everything(data);
 }
+
+/// Options of mounts, as configurations of containers list them.
+pub fn mount_options(data: &[u8]) {
+    crate::isolate::fuzz_mount_options(data);
+}

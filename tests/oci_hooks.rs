@@ -4,6 +4,8 @@
 mod bundle;
 #[path = "support/busybox.rs"]
 mod busybox;
+#[path = "support/namespace.rs"]
+mod namespace;
 #[path = "support/program.rs"]
 mod program;
 
@@ -267,4 +269,61 @@ fn bad_hooks_are_refused_before_anything_is_made() {
         let error = bundle.create().unwrap_err();
         assert!(error.to_string().contains(text), "{error}");
     }
+}
+
+#[test]
+fn hooks_stand_where_the_specification_has_them() {
+    let mut bundle = Bundle::new("hooks-listing", "true");
+    bundle.config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
+    bundle.config["root"]["readonly"] = json!(true);
+    for point in POINTS {
+        bundle.config["hooks"][point] = json!([{ "path": format!("/hooks/{point}"), "timeout": 7 }]);
+    }
+    let text = bundle.runtime().create(bundle.id(), bundle.written()).listing().unwrap();
+    let at = |line: &str| text.find(line).unwrap_or_else(|| panic!("no {line} in {text}"));
+    let order = [
+        "  gate",
+        "  run-hook \"/hooks/createContainer\" [\"/hooks/createContainer\"] []",
+        "  pivot-root",
+        "  set-capabilities",
+        "  load-filter",
+        "  run-hook \"/hooks/startContainer\"",
+        "  execute",
+    ];
+    assert!(order.iter().map(|line| at(line)).is_sorted(), "{text}");
+    assert_eq!(text.matches("run-hook").count(), 2, "the others are the parent's");
+}
+
+/// runtime-spec, config-linux, "Network Devices".
+#[test]
+fn network_devices_are_there_with_their_addresses_when_the_hooks_run() {
+    namespace::in_network_namespace(|| {
+        let ip = program::require_program("ip", "iproute2");
+        let ip = |arguments: &str| {
+            let status = std::process::Command::new(&ip).args(arguments.split(' ')).status().unwrap();
+            assert!(status.success(), "ip {arguments}");
+        };
+        ip("link add moved type veth peer name other");
+        ip("address add 192.0.2.7/24 dev moved");
+        ip("link set moved up");
+        let mut bundle = Bundle::new("hooks-devices", "sleep 1000");
+        bundle.config["linux"]["netDevices"] = json!({ "moved": { "name": "eth7" } });
+        let seen = bundle.scratch().join("seen");
+        let look =
+            format!("nsenter --target $(grep -o 'pid\":[0-9]*' | cut -d: -f2) --net ip address > {}", seen.display());
+        let mut hook = hook(&look);
+        hook["env"] = json!(["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]);
+        bundle.config["hooks"]["createRuntime"] = json!([hook]);
+        let container = bundle.create().unwrap();
+        let seen = std::fs::read_to_string(seen).unwrap();
+        assert!(seen.contains("eth7") && seen.contains("192.0.2.7/24"), "{seen}");
+        container.delete(true).unwrap();
+        bundle.config["linux"]["netDevices"] = json!({ "moved": {} });
+        let error = bundle.create().unwrap_err();
+        assert!(error.to_string().contains("linux.netDevices.moved: the host has no network device"), "{error}");
+        let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "network");
+        let error = bundle.create().unwrap_err();
+        assert!(error.to_string().contains("linux.netDevices: the container has no network namespace"), "{error}");
+    });
 }

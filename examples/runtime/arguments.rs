@@ -50,7 +50,7 @@ impl Arguments {
                 None => (name, None),
             };
             let choice = choices.iter().find(|choice| choice.names.contains(&name));
-            let choice = choice.ok_or_else(|| Error::invalid(format!("flag provided but not defined: -{name}")))?;
+            let choice = choice.ok_or_else(|| Error::invalid(format!("flag provided but not defined: {word}")))?;
             let value = match (choice.value, inline) {
                 (_, Some(value)) => value,
                 (None, None) => "true".to_owned(),

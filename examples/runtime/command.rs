@@ -136,6 +136,20 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb { name: "update", usage: "[options] ID", about: "change limits", choices: UPDATE, positions: (1, 1) },
     Verb {
+        name: "checkpoint",
+        usage: "[options] ID",
+        about: "write the processes of a container down, by criu",
+        choices: CHECKPOINT,
+        positions: (1, 1),
+    },
+    Verb {
+        name: "restore",
+        usage: "[options] ID",
+        about: "bring a container back from a checkpoint",
+        choices: RESTORE,
+        positions: (1, 1),
+    },
+    Verb {
         name: "spec",
         usage: "[options]",
         about: "write a config.json to begin with",
@@ -164,6 +178,58 @@ const EXEC: &[Choice] = &[
     value(&["cgroup"], "PATH", "the control group below the container's to run in"),
     flag(&["ignore-paused"], "also in a paused container"),
     SUBREAPER,
+    HELP,
+];
+
+const IMAGES: Choice = value(&["image-path"], "DIRECTORY", "the images (default: checkpoint)");
+const WORK: Choice = value(&["work-path"], "DIRECTORY", "where criu writes logs");
+const TCP: Choice = flag(&["tcp-established"], "take open TCP connections along");
+const SOCKETS: Choice = flag(&["ext-unix-sk"], "take Unix sockets to the outside along");
+const SHELL: Choice = flag(&["shell-job"], "processes may have a terminal of the caller's");
+const LOCKS: Choice = flag(&["file-locks"], "take locks of files along");
+const LAZY: Choice = flag(&["lazy-pages"], "hand memory on when it is needed");
+const CGROUPS: Choice = value(&["manage-cgroups-mode"], "MODE", "soft (default), full, strict or ignore");
+const EMPTY: Choice = value(&["empty-ns"], "KIND", "a namespace that begins empty: network");
+const DEDUP: Choice = flag(&["auto-dedup"], "write memory of earlier images once");
+
+const CHECKPOINT: &[Choice] = &[
+    IMAGES,
+    WORK,
+    value(&["parent-path"], "DIRECTORY", "images of a pre-dump"),
+    flag(&["leave-running"], "the processes go on"),
+    TCP,
+    SOCKETS,
+    SHELL,
+    LAZY,
+    value(&["status-fd"], "NUMBER", "gets a zero byte once lazy pages are ready"),
+    value(&["page-server"], "ADDRESS:PORT", "where memory goes"),
+    LOCKS,
+    flag(&["pre-dump"], "memory alone; the processes go on"),
+    CGROUPS,
+    EMPTY,
+    DEDUP,
+    HELP,
+];
+
+const RESTORE: &[Choice] = &[
+    CONSOLE,
+    IMAGES,
+    WORK,
+    TCP,
+    SOCKETS,
+    SHELL,
+    LOCKS,
+    CGROUPS,
+    BUNDLE,
+    DETACH,
+    PID_FILE,
+    SUBREAPER,
+    NO_PIVOT,
+    EMPTY,
+    DEDUP,
+    LAZY,
+    value(&["lsm-profile"], "TYPE:NAME", "profile of a security module"),
+    value(&["lsm-mount-context"], "CONTEXT", "context of mounts of a security module"),
     HELP,
 ];
 

@@ -7,6 +7,7 @@
 //! No logic of its own beyond reading arguments and printing: what a verb does, the library does.
 
 mod arguments;
+mod checkpoint;
 mod command;
 mod exec;
 mod log;
@@ -28,6 +29,8 @@ use std::sync::Arc;
 pub(crate) struct Session {
     pub(crate) runtime: Runtime,
     pub(crate) log: Arc<Log>,
+    /// The program that checkpoints.
+    pub(crate) criu: String,
 }
 
 fn main() -> ExitCode {
@@ -83,7 +86,8 @@ fn run(mut global: Arguments, log: &Arc<Log>) -> Result<u8> {
         return Err(Error::invalid(format!("{name:?} requires {how} {fewest} argument(s)")));
     }
     log.debug(&format!("{name} {}", arguments.positions.join(" ")));
-    let session = Session { runtime: open(&global, log)?, log: log.clone() };
+    let criu = global.text("criu").filter(|criu| !criu.is_empty()).unwrap_or("criu").to_owned();
+    let session = Session { runtime: open(&global, log)?, log: log.clone(), criu };
     verbs::run(verb.name, &session, &arguments)
 }
 

@@ -1,7 +1,7 @@
 //! The verbs that change a container: each reads its options and calls the library.
 
 use crate::arguments::Arguments;
-use crate::{Session, exec, reports, update};
+use crate::{Session, checkpoint, exec, reports, update};
 use coracle::runtime::{Container, Create, Relay, parse_signal};
 use coracle::{ErrorKind, Result};
 
@@ -10,7 +10,9 @@ pub(crate) fn run(verb: &str, session: &Session, arguments: &Arguments) -> Resul
     match verb {
         "create" => making(session, arguments)?.create().map(drop),
         "run" => return run_container(session, arguments),
+        "restore" => return checkpoint::restore(session, arguments),
         "exec" => return exec::run(session, arguments),
+        "checkpoint" => checkpoint::checkpoint(session, arguments),
         "start" => container(session, arguments)?.start(),
         "kill" => kill(session, arguments),
         "delete" => delete(session, arguments),
@@ -32,7 +34,7 @@ pub(crate) fn container(session: &Session, arguments: &Arguments) -> Result<Cont
 }
 
 /// What create and run have in common.
-fn making<'a>(session: &'a Session, arguments: &Arguments) -> Result<Create<'a>> {
+pub(crate) fn making<'a>(session: &'a Session, arguments: &Arguments) -> Result<Create<'a>> {
     let mut create = session
         .runtime
         .create(arguments.id()?, arguments.text("bundle").filter(|bundle| !bundle.is_empty()).unwrap_or("."))

@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A group of processes in every hierarchy it needs. Holds no descriptor; dropping it leaves the group as it is.
 #[derive(Debug, Clone)]
@@ -141,6 +141,22 @@ impl Cgroup {
         Ok(join)
     }
 
+    /// As [`join`](Cgroup::join), for a process that is to be where `first`, a process of the group, is: a group of
+    /// version 2 whose own groups have controllers takes no process in, and `first` has gone into one of those.
+    pub(crate) fn join_beside(&self, first: i32) -> Result<Join> {
+        let mut join = self.join()?;
+        for group in self.record.groups.iter().filter(|group| group.version == Version::V2) {
+            let directory = group.open(&self.record.name).during(|| self.step("open"))?;
+            let divided = directory.read("cgroup.subtree_control").is_ok_and(|list| !list.trim().is_empty());
+            let groups = std::fs::read_to_string(format!("/proc/{first}/cgroup")).unwrap_or_default();
+            if let (true, Some(below)) = (divided, below(&group.base.join(&self.record.name), &groups)) {
+                let opened = directory.descend(&below).during(|| self.step(&format!("open {below} of")))?;
+                join.directory = Some(opened.into_fd());
+            }
+        }
+        Ok(join)
+    }
+
     /// Moves a running process, with all its threads, into the group. This waits for the kernel (about 10 ms per
     /// hierarchy on an idle machine): a process that is being started joins by [`join`](Cgroup::join).
     pub fn attach(&self, pid: i32) -> Result<()> {
@@ -252,5 +268,29 @@ impl CgroupRecord {
                 .hint(missing.remedy.clone()),
             None => Error::new(ErrorKind::Unsupported, message).hint("ask for a limit of it when creating the group"),
         }
+    }
+}
+/// Where below the directory `group` a process is whose /proc/PID/cgroup (cgroups(7)) holds `groups`.
+fn below(group: &Path, groups: &str) -> Option<String> {
+    let path = Path::new(groups.lines().find_map(|line| line.strip_prefix("0::/"))?);
+    let above = path.ancestors().find(|above| !above.as_os_str().is_empty() && group.ends_with(above))?;
+    let below = path.strip_prefix(above).ok()?.to_str()?;
+    (!below.is_empty()).then(|| below.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_below_its_group_is_found() {
+        let group = Path::new("/sys/fs/cgroup/machine/box");
+        let found = |groups: &str| below(group, groups);
+        assert_eq!(found("5:pids:/x\n0::/machine/box/init.scope\n").as_deref(), Some("init.scope"));
+        // As seen from a control group namespace.
+        assert_eq!(found("0::/box/a/b\n").as_deref(), Some("a/b"));
+        assert_eq!(found("0::/machine/box\n"), None);
+        assert_eq!(found("0::/elsewhere/a\n"), None);
+        assert_eq!(found("1:name=systemd:/machine/box/a\n"), None);
     }
 }

@@ -220,6 +220,7 @@ fn run_hook(
     let input = format!("{before}{}{behind}", pid.unwrap_or(0));
     let timeout = hook.timeout().filter(|&timeout| timeout > 0);
     HostProgram {
+        preserved: &[],
         what: sentence(point, index, hook),
         path: hook.path(),
         arguments: &arguments(hook),

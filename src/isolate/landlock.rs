@@ -5,6 +5,7 @@ use crate::kernel::{LandlockRuleset, landlock_version};
 use crate::plan::op::OpCode;
 use crate::plan::{Builder, Slot};
 use crate::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// ```
 /// let landlock = coracle::Landlock::new().read_only("/usr").read_only("/etc").read_write("/tmp").connect([443]);
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Landlock {
     read_only: Vec<PathBuf>,
     read_write: Vec<PathBuf>,

@@ -31,11 +31,12 @@ pub(crate) use hooks::{
     HookPoint, HookState, check_hooks, lower_gate, lower_hook_directory, lower_hooks, run_hooks, run_poststop_hooks,
 };
 pub use landlock::Landlock;
+#[cfg(fuzzing)]
+pub(crate) use mount::fuzz as fuzz_mount_options;
 pub(crate) use mount::{MountNamespace, Surroundings, lower_filesystem, mount_option_names};
 pub(crate) use namespace::{Namespaces, differing_namespaces, lower_user_namespace};
 pub(crate) use privilege::{Confinement, Privileges, lower_confinement, lower_keyring};
-pub(crate) use process::{Circumstances, lower_own, lower_process, lower_sysctls, validate_process};
-#[allow(unused_imports)]
+pub(crate) use process::{Circumstances, lower_own, lower_process, lower_sysctls, process_problems};
 pub(crate) use rdt::{IntelRdt, remove as remove_rdt_groups};
 pub use rlimit::{Resource, ResourceLimit};
 pub use root::Root;

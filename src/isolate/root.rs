@@ -97,7 +97,7 @@ fn lower_overlay(
     }
     let long = lower.iter().any(|path| path.as_os_str().len() > OPTION_LIMIT)
         || [upper, work].iter().any(|path| path.as_os_str().len() > OPTION_LIMIT);
-    if !takes_single_layers() || long {
+    if !kernel_is_at_least(6, 5) || long {
         return lower_overlay_by_path(plan, lower, upper, work, user_namespace);
     }
     let (context, mount) = (plan.slot(), plan.slot());
@@ -188,16 +188,16 @@ fn option(plan: &mut Builder, context: Slot, key: &str, path: &Path, what: &'sta
         .hint(libc::ENOENT, "a layer of the image is missing from the store");
 }
 
-/// Whether overlayfs takes `lowerdir+` (kernel 6.5): found out once.
-fn takes_single_layers() -> bool {
-    static ANSWER: OnceLock<bool> = OnceLock::new();
-    *ANSWER.get_or_init(|| {
-        let Ok(name) = nix::sys::utsname::uname() else { return false };
+/// Whether the kernel is of this version or newer, by its name: for what it can do since and cannot be asked about.
+pub(super) fn kernel_is_at_least(major: u32, minor: u32) -> bool {
+    static VERSION: OnceLock<(u32, u32)> = OnceLock::new();
+    let version = VERSION.get_or_init(|| {
+        let Ok(name) = nix::sys::utsname::uname() else { return (0, 0) };
         let release = name.release().to_string_lossy().into_owned();
-        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
-        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        version >= (6, 5)
-    })
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    });
+    *version >= (major, minor)
 }
 
 fn checked(path: &Path) -> Result<&[u8]> {

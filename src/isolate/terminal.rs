@@ -39,6 +39,8 @@ pub(crate) fn lower_terminal(plan: &mut Builder, root: Slot, process: &Process, 
     let arguments = [socket.into(), master.into(), name];
     plan.push(OpCode::SendDescriptor, &arguments, "send the terminal over the console socket")
         .hint(libc::EPIPE, "nobody receives from the console socket");
+    plan.release(master);
+    plan.release(socket);
     Ok(slave)
 }
 

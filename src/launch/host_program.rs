@@ -39,6 +39,8 @@ pub(crate) struct HostProgram<'a> {
     pub(crate) input: &'a [u8],
     /// How long it may take.
     pub(crate) timeout: Option<Duration>,
+    /// Descriptors of the caller that stay open for it, under their numbers.
+    pub(crate) preserved: &'a [i32],
 }
 
 /// What a pipe holds unless it is enlarged.
@@ -91,6 +93,7 @@ impl HostProgram<'_> {
     fn plan(&self, input: OwnedFd, output: OwnedFd, status: &OwnedFd) -> Result<Plan> {
         let mut plan = Builder::new();
         let (input, output) = (plan.inherit(input), plan.inherit(output));
+        self.preserved.iter().for_each(|&number| plan.preserve(number));
         plan.push(OpCode::CloseOthers, &[], "close foreign descriptors");
         plan.push(OpCode::ResetSignals, &[], "reset signals");
         plan.push(OpCode::ResetAffinity, &[], "reset the processor affinity").tolerate(Tolerate::UNKNOWN);
@@ -106,11 +109,14 @@ impl HostProgram<'_> {
         for (number, slot) in [input, output, output].into_iter().enumerate() {
             plan.push(OpCode::StandardStream, &[Slot::into(slot), number as u32], "set up a standard stream");
         }
+        plan.phase(Phase::EarlyFilter);
+        // The socket to this process among them: its end is how the exec shows.
+        plan.push(OpCode::CloseOnExec, &[3], "have the exec close descriptors");
         plan.phase(Phase::Exec);
         let arguments = plan.texts(self.arguments);
         let environment = plan.texts(self.environment);
         let candidates = plan.texts([self.path.as_os_str().as_bytes()]);
-        plan.push(OpCode::Execute, &[arguments, environment, candidates, 0], self.what.clone())
+        plan.push(OpCode::Execute, &[arguments, environment, candidates], self.what.clone())
             .hint(libc::ENOENT, "the program, or the interpreter it names, does not exist")
             .hint(libc::EACCES, "the program is not executable")
             .hint(libc::ENOEXEC, "the program is for another machine, or a script without #!");

@@ -35,7 +35,7 @@ fn is_only(ranges: &[IdRange], id: u32) -> bool {
 }
 
 fn run(launcher: &Arc<Launcher>, name: &str, pid: i32, ranges: &[IdRange]) -> Result<()> {
-    let path = find(name).ok_or_else(|| {
+    let path = find_program(Path::new(name)).ok_or_else(|| {
         Error::new(ErrorKind::Unsupported, format!("map ids of the container: {name} is not installed"))
             .hint("install the package uidmap, or map the caller's own id alone")
     })?;
@@ -51,16 +51,20 @@ fn run(launcher: &Arc<Launcher>, name: &str, pid: i32, ranges: &[IdRange]) -> Re
         directory: Path::new("/"),
         input: &[],
         timeout: Some(LIMIT),
+        preserved: &[],
     }
     .run(launcher)
     .map_err(|error| error.hint(format!("the range must be granted to this user in {file}")))
 }
 
-/// The program in the directories of `PATH`, and in the usual ones.
-fn find(name: &str) -> Option<PathBuf> {
+/// The program `name` in the directories of `PATH`, and in the usual ones; a path of several components is itself.
+pub(crate) fn find_program(name: &Path) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories = std::env::split_paths(&path).chain(DIRECTORIES.map(PathBuf::from));
     let runs =
         |path: &PathBuf| path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    if name.components().count() > 1 {
+        return std::path::absolute(name).ok().filter(runs);
+    }
     directories.filter(|directory| directory.is_absolute()).map(|directory| directory.join(name)).find(runs)
 }

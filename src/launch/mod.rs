@@ -24,6 +24,7 @@ pub(crate) use fault::explain_hook;
 pub(crate) use host_program::HostProgram;
 pub use id_map::{IdMap, IdRange};
 pub(crate) use launcher::Launcher;
+pub(crate) use map_program::find_program;
 pub(crate) use placeholder::start_placeholder;
 pub use process::{Exit, ExitStatus, Process};
 pub(crate) use user_namespace::make_user_namespace;

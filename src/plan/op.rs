@@ -133,8 +133,6 @@ op_codes! {
     OpenBelow,
     /// Opens the directory path 1 below slot 0 into slot 3; what is missing is made with mode 2.
     MakeDirectories,
-    /// Opens the file path 1 below slot 0 into slot 3; it and its directories are made with mode 2 where missing.
-    MakeFile,
     /// Makes a device, file or fifo named 1 in directory slot 0, mode 2, device number 3.
     MakeNode,
     /// Makes a directory named 1 in directory slot 0, mode 2.

@@ -81,6 +81,9 @@ impl Container {
 
     /// Runs the `poststart` hooks; where one fails the container is stopped (runtime-spec, Lifecycle).
     fn run_poststart_hooks(&self, record: &Record) -> Result<()> {
+        if !record.later_hooks {
+            return Ok(());
+        }
         let config = Config::read(&self.home.path("config.json"))?;
         let pid = record.process.as_ref().map(|process| process.pid);
         let hooked = record.run_hooks(&config.spec, HookPoint::Poststart, pid);

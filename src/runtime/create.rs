@@ -6,17 +6,18 @@ use super::container::write_pid;
 use super::hooks::hand_over;
 use super::limits::Placement;
 use super::lower::{Lowered, Setting, lower};
-use super::record::{Home, Identity, Record, VERSION};
+use super::record::{Home, Identity, Lock, Record, VERSION};
 use super::validate::report;
 use super::{Container, Runtime, fifo};
 use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::error::{Context, During};
-use crate::isolate::{HookPoint, Landlock, check_terminal, connect_console_socket};
+use crate::isolate::{HookPoint, IntelRdt, Landlock, check_terminal, connect_console_socket, remove_rdt_groups};
 use crate::kernel::{WindowSize, window_size};
 use crate::launch::{Exit, Launcher, Process, Request, receive_descriptor, start};
 use crate::sandbox::Stream;
 use crate::value::Timestamp;
 use crate::{Error, Result};
+use oci_spec::runtime::ContainerState;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -163,25 +164,34 @@ impl<'a> Create<'a> {
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             landlock: self.landlock.as_ref(),
+            resctrl: Vec::new(),
             fifos: None,
         })?;
         Ok(lowered.plan.verified()?.to_string())
     }
 
-    fn make(self, at_once: bool) -> Result<Running> {
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn pid_path(&self) -> Option<&Path> {
+        self.pid_file.as_deref()
+    }
+
+    /// Everything before there is a process: the state directory, locked, the control group and the record.
+    pub(super) fn prepare(&self) -> Result<Prepared> {
         let home = self.runtime.home(&self.id)?;
         let bundle = fs::canonicalize(&self.bundle).during(|| format!("find bundle {}", self.bundle.display()))?;
         let mut config = Config::of_bundle(&bundle)?;
-        let wrong = |config: &Config, error| report(&config.spec, &bundle, error);
         let placement = Placement::of(&config.spec, &self.id, self.runtime);
-        let placement = placement.map_err(|error| wrong(&config, error))?;
+        let placement = placement.map_err(|error| report(&config.spec, &bundle, error))?;
         let rootfs = find_rootfs(&bundle, &config)?;
         if let Some(process) = config.spec.process_mut() {
             set_home(process, &rootfs);
         }
         home.make()?;
         let lock = home.lock()?;
-        let mut undo = Undo { home: Some(home.clone()), group: None };
+        let mut undo = Undo { home: Some(home.clone()), group: None, resctrl: Vec::new() };
         home.write("config.json", &config.bytes)?;
         // Should this process be killed now, deleting the container finds the control group.
         let mut record = self.record(&bundle, &rootfs, &config, placement.intended(&self.id));
@@ -189,12 +199,27 @@ impl<'a> Create<'a> {
         let (group, holder) = placement.make()?;
         undo.group = Some(group.clone());
         record.cgroup = Some(group.record());
+        Ok(Prepared { home, config, record, group, holder, undo, lock })
+    }
+
+    fn make(self, at_once: bool) -> Result<Running> {
+        let Prepared { home, config, mut record, group, holder, mut undo, lock } = self.prepare()?;
         let console_socket = self.console_socket.as_deref();
         let streams = Streams { streams: self.streams, console_socket, detached: !at_once };
         let (stdio, master) = stdio(has_terminal(&config), streams)?;
+        let resctrl = match config.spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
+            Some(rdt) => {
+                let groups =
+                    IntelRdt::prepare(rdt, &self.id).map_err(|error| report(&config.spec, &record.bundle, error))?;
+                undo.resctrl = groups.made().to_vec();
+                record.resctrl = groups.made().to_vec();
+                groups.tasks()?
+            }
+            None => Vec::new(),
+        };
         let lowered = lower(Setting {
             config: &config,
-            bundle: &bundle,
+            bundle: &record.bundle,
             group: &group,
             hook_state: record.hook_state(),
             stdio,
@@ -202,9 +227,10 @@ impl<'a> Create<'a> {
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             landlock: self.landlock.as_ref(),
+            resctrl,
             fifos: if at_once { None } else { Some(fifo::make(&home)?) },
         });
-        let lowered = lowered.map_err(|error| wrong(&config, error))?;
+        let lowered = lowered.map_err(|error| report(&config.spec, &record.bundle, error))?;
         config.warnings.iter().chain(&lowered.warnings).for_each(|warning| home.warn(warning));
         let launched = launch(lowered, &mut record, &config, &home, &group, self.pid_file.as_deref());
         drop(holder);
@@ -240,8 +266,12 @@ impl<'a> Create<'a> {
             annotations: annotations.map(|(name, value)| (name.clone(), value.clone())).collect(),
             process: None,
             cgroup: Some(group),
+            no_new_keyring: self.no_new_keyring,
+            landlock: self.landlock.clone(),
+            resctrl: Vec::new(),
             namespaces: 0,
             shares_processes: !config.has_own_processes(),
+            later_hooks: [HookPoint::Poststart, HookPoint::Poststop].iter().any(|point| point.is_used(&config.spec)),
             parked: (0, Vec::new()),
         }
     }
@@ -309,7 +339,7 @@ fn launch(
         id_map: lowered.id_map,
         gate: told.gate(&config.spec),
         after_exec_of_stage: Some(Box::new(ready)),
-        listener: hand_over(&told, &config.spec),
+        listener: hand_over(&told, &config.spec, ContainerState::Creating),
     };
     start(&Launcher::shared()?, request)
 }
@@ -383,16 +413,41 @@ fn own_streams(streams: [Stream; 3]) -> Result<[OwnedFd; 3]> {
     Ok([open(input)?, open(output)?, open(error)?])
 }
 
+/// A container without a process; taken back when dropped.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) home: Home,
+    pub(super) config: Config,
+    pub(super) record: Record,
+    pub(super) group: Cgroup,
+    /// Keeps a group that systemd has made alive until the container's own process is in it.
+    pub(super) holder: Option<Process>,
+    undo: Undo,
+    lock: Lock,
+}
+
+impl Prepared {
+    /// It has its process: it stays.
+    pub(super) fn done(self) -> Container {
+        self.undo.keep();
+        drop(self.lock);
+        Container::of(self.home)
+    }
+}
+
 /// Takes back a creation that does not come to its end.
+#[derive(Debug)]
 struct Undo {
     home: Option<Home>,
     group: Option<Cgroup>,
+    resctrl: Vec<PathBuf>,
 }
 
 impl Undo {
     fn keep(mut self) {
         self.home = None;
         self.group = None;
+        self.resctrl.clear();
     }
 }
 
@@ -403,6 +458,7 @@ impl Drop for Undo {
             let _ = group.kill();
             let _ = group.remove();
         }
+        remove_rdt_groups(&self.resctrl);
         if let Some(home) = self.home.take() {
             let _ = home.remove();
         }

@@ -7,6 +7,7 @@ use super::record::{Identity, Record};
 use super::state::Status;
 use crate::cgroup::{Cgroup, Intended};
 use crate::error::During;
+use crate::isolate::remove_rdt_groups;
 use crate::{Error, ErrorKind, Result};
 use std::time::Duration;
 
@@ -37,27 +38,33 @@ impl Container {
             let message = format!("cannot delete container {} that is not stopped: {status}", self.id());
             return Err(Error::new(ErrorKind::InUse, message).hint("kill it first, or delete --force"));
         }
-        let group = record.cgroup.as_ref().map(Cgroup::open);
-        if let Some(group) = &group {
-            // Also those that are suspended, which one by one would not end.
-            group.kill()?;
+        self.end_processes(record, status)?;
+        if let Some(group) = &record.cgroup {
+            Cgroup::open(group).remove()?;
         }
-        if let Some(process) = record.process.as_ref().filter(|_| status != Status::Stopped) {
-            end(process)?;
-        }
-        if let Some(group) = group {
-            group.remove()?;
-        }
-        let config = Config::read(&self.home().path("config.json"));
+        // Read before it is removed.
+        let config = record.later_hooks.then(|| Config::read(&self.home().path("config.json")));
         self.home().remove()?;
         // Deleted: what is left is no reason to fail.
         match config {
-            Ok(config) => record.run_poststop_hooks(&config.spec, &mut |warning| self.home().warn(&warning)),
+            Some(Ok(config)) => record.run_poststop_hooks(&config.spec, &mut |warning| self.home().warn(&warning)),
             // Cut off before there was one: nothing ran.
-            Err(_) if record.process.is_none() => {}
-            Err(error) => self.home().warn(&error.to_string()),
+            Some(Err(error)) if record.process.is_some() => self.home().warn(&error.to_string()),
+            _ => {}
         }
         Ok(())
+    }
+
+    /// Ends what runs in it. Of a stopped one that is what the removal of its control group finds there.
+    fn end_processes(&self, record: &Record, status: Status) -> Result<()> {
+        let Some(process) = record.process.as_ref().filter(|_| status != Status::Stopped) else { return Ok(()) };
+        // The kernel ends a PID namespace with its first process. One that is suspended does not end alone.
+        if (record.shares_processes || status == Status::Paused)
+            && let Some(group) = &record.cgroup
+        {
+            Cgroup::open(group).kill()?;
+        }
+        end(process)
     }
 
     /// Removes one whose record cannot be read: the control group is the one its configuration names.

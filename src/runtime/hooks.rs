@@ -56,13 +56,14 @@ impl Record {
     }
 }
 
-/// Sends the descriptor of the container's filter to the supervisor that `linux.seccomp.listenerPath` names.
-pub(super) fn hand_over<'a>(record: &'a Record, spec: &'a Spec) -> Option<HandOver<'a>> {
+/// Sends the descriptor of the filter of one of the container's processes to the supervisor that `linux.seccomp.listenerPath` names.
+pub(super) fn hand_over<'a>(record: &'a Record, spec: &'a Spec, status: ContainerState) -> Option<HandOver<'a>> {
     let listener = spec.linux().as_ref()?.seccomp().as_ref().and_then(Listener::of)?;
     Some(Box::new(move |descriptor, pid| {
         let mut state = State::default();
         state.set_version(OCI_VERSION.to_owned()).set_id(record.id.clone()).set_bundle(record.bundle.clone());
-        state.set_status(ContainerState::Creating).set_pid(Some(pid));
+        let first = record.process.as_ref().map_or(pid, |first| first.pid);
+        state.set_status(status).set_pid(Some(first));
         state.set_annotations(Some(record.annotations.clone().into_iter().collect()));
         listener.hand_over(descriptor, pid, state)
     }))

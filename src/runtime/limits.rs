@@ -105,7 +105,7 @@ fn given_path(spec: &Spec) -> Option<&Path> {
 }
 
 /// Whether the caller is root of the machine, not only of a user namespace.
-fn is_privileged() -> bool {
+pub(super) fn is_privileged() -> bool {
     let all = |map: String| map.split_whitespace().eq(["0", "0", "4294967295"]);
     nix::unistd::geteuid().is_root() && std::fs::read_to_string("/proc/thread-self/uid_map").is_ok_and(all)
 }

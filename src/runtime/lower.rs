@@ -3,13 +3,14 @@
 use super::config::Config;
 use super::create::Stdio;
 use super::hooks::{has_gate, moved_devices};
+use super::limits::is_privileged;
 use super::record::Remedy;
 use crate::cgroup::{Cgroup, Join};
 use crate::isolate::{
     Circumstances, CommandLine, HookPoint, HookState, Landlock, MountNamespace, Namespaces, Surroundings, TerminalEnd,
     check_hooks, lower_console, lower_controlling_terminal, lower_exec, lower_fence, lower_filesystem, lower_find,
     lower_gate, lower_hook_directory, lower_hooks, lower_join_cgroup, lower_own, lower_process, lower_sysctls,
-    lower_terminal, validate_process,
+    lower_terminal, process_problems,
 };
 use crate::kernel::is_open;
 use crate::launch::{Channel, IdMap};
@@ -26,6 +27,8 @@ pub(super) struct Setting<'a> {
     pub(super) config: &'a Config,
     pub(super) bundle: &'a Path,
     pub(super) group: &'a Cgroup,
+    /// The `tasks` files of its groups of the resctrl file system.
+    pub(super) resctrl: Vec<OwnedFd>,
     /// What the hooks read.
     pub(super) hook_state: HookState<'a>,
     /// The standard streams, or where the master of the terminal goes.
@@ -62,7 +65,7 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
     let process = spec.process().as_ref().ok_or_else(|| Error::invalid("process is missing"))?;
     let namespaces = Namespaces::from_runtime_spec(spec)?;
     check_hooks(spec)?;
-    validate_process(spec, process)?;
+    process_problems(spec, process).into_iter().next().map_or(Ok(()), Err)?;
     if !moved_devices(spec).is_empty() && !namespaces.has(libc::CLONE_NEWNET) {
         return Err(Error::invalid("linux.netDevices: the container has no network namespace of its own"));
     }
@@ -71,7 +74,7 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
     let mut plan = Builder::new();
     let Join { tasks, directory } = setting.group.join()?;
     let cgroups = setting.group.directories();
-    let tasks: Vec<Slot> = tasks.into_iter().map(|file| plan.inherit(file)).collect();
+    let tasks: Vec<Slot> = tasks.into_iter().chain(setting.resctrl).map(|file| plan.inherit(file)).collect();
     preserve(&mut plan, setting.preserved)?;
     let stdio = match setting.stdio {
         Stdio::Streams(streams) => Ends::Streams(streams.map(|stream| plan.inherit(stream))),
@@ -82,7 +85,7 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
     lower_fence(&mut plan);
     plan.push(OpCode::NewSession, &[], "start a new session");
     let offsets = namespaces.lower_early(&mut plan);
-    let keyring = format!("_ses.{}", setting.hook_state.id);
+    let keyring = keyring_name(setting.hook_state.id);
     let circumstances = Circumstances {
         user_namespace: flags & libc::CLONE_NEWUSER != 0,
         joins: false,
@@ -96,6 +99,7 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
     let surroundings = Surroundings {
         bundle: setting.bundle,
         user_namespace: flags & libc::CLONE_NEWUSER != 0,
+        makes_devices: flags & libc::CLONE_NEWUSER == 0 && is_privileged(),
         own_network: flags & libc::CLONE_NEWNET != 0,
         own_cgroup_namespace: flags & libc::CLONE_NEWCGROUP != 0,
         cgroups: &cgroups,
@@ -114,8 +118,13 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
         lower_hooks_before_pivot(plan, spec, &setting.hook_state)
     })?;
     plan.phase(Phase::Session);
+    // A process that waits to be started holds nothing of the host's that it needs no longer.
+    tasks.into_iter().for_each(|slot| plan.release(slot));
     match (stdio, terminal) {
-        (Ends::Streams(streams), _) => lower_streams(&mut plan, streams),
+        (Ends::Streams(streams), _) => {
+            lower_streams(&mut plan, streams);
+            streams.into_iter().for_each(|slot| plan.release(slot));
+        }
         (_, Some(slave)) => {
             lower_controlling_terminal(&mut plan, slave);
             lower_streams(&mut plan, [slave; 3]);
@@ -153,6 +162,11 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
         first_parked,
         warnings,
     })
+}
+
+/// The name of the session keyring that the processes of a container share: runc's.
+pub(super) fn keyring_name(id: &str) -> String {
+    format!("_ses.{id}")
 }
 
 /// Where the standard streams of a process lie in the plan.

@@ -17,10 +17,12 @@
 //! ```
 
 mod account;
+mod checkpoint;
 mod config;
 mod container;
 mod control;
 mod create;
+mod criu;
 mod delete;
 mod events;
 mod exec;
@@ -36,8 +38,10 @@ mod state;
 mod validate;
 
 pub use crate::value::{parse_duration, parse_signal};
+pub use checkpoint::Restored;
 pub use container::Container;
 pub use create::{Create, Running};
+pub use criu::Criu;
 pub use events::{Event, Events};
 pub use exec::{Exec, Executed};
 pub use features::features;
@@ -97,9 +101,13 @@ impl Runtime {
     }
 
     /// Where states are kept unless another directory is said: `/run/coracle-runtime`, for an ordinary user in
-    /// `$XDG_RUNTIME_DIR`.
+    /// `$XDG_RUNTIME_DIR`. As with runc an ordinary user is also who is root of a user namespace and not by name: so
+    /// podman calls the runtime for one.
     pub fn default_root() -> PathBuf {
-        let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !nix::unistd::geteuid().is_root());
+        let root = nix::unistd::geteuid().is_root();
+        let named = std::env::var_os("USER").is_some_and(|name| name == "root");
+        let ordinary = !root || (!limits::is_privileged() && !named);
+        let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| ordinary);
         PathBuf::from(own.filter(|own| !own.is_empty()).unwrap_or_else(|| "/run".into())).join("coracle-runtime")
     }
 

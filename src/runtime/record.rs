@@ -4,6 +4,7 @@ use super::account::user_name;
 use super::state::{OCI_VERSION, State, Status};
 use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::error::During;
+use crate::isolate::Landlock;
 use crate::plan::Plan;
 use crate::value::Timestamp;
 use crate::{Error, ErrorKind, Result};
@@ -41,11 +42,23 @@ pub(super) struct Record {
     /// Its first process, once there is one.
     pub(super) process: Option<Identity>,
     pub(super) cgroup: Option<CgroupRecord>,
+    /// Whether its processes keep the session keyring of whoever starts them.
+    #[serde(default)]
+    pub(super) no_new_keyring: bool,
+    /// What its processes may use of files and ports.
+    #[serde(default)]
+    pub(super) landlock: Option<Landlock>,
+    /// The groups of the resctrl file system that were made for it.
+    #[serde(default)]
+    pub(super) resctrl: Vec<PathBuf>,
     /// The CLONE_NEW flags of the namespaces that are not its creator's.
     pub(super) namespaces: i32,
     /// Whether its PID namespace is not its own: its processes do not end with the first one.
     #[serde(default)]
     pub(super) shares_processes: bool,
+    /// Whether it has hooks that run after its creation (`poststart`, `poststop`): without, nobody reads its configuration
+    /// again to start or delete it.
+    pub(super) later_hooks: bool,
     /// The operations behind the wait for the start, for the sentence of a fault: the number of the first, and each.
     pub(super) parked: (u32, Vec<Remedy>),
 }

@@ -1,10 +1,11 @@
 //! Everything that is wrong with a configuration, at once: who corrects it wants to do so once.
 
 use super::config::check;
-use super::limits::cgroups_path;
+use super::limits::{cgroups_path, is_privileged};
 use crate::cgroup::Resources;
 use crate::isolate::{
-    Circumstances, MountNamespace, Namespaces, Surroundings, check_hooks, lower_filesystem, lower_own, lower_process,
+    Circumstances, MountNamespace, Namespaces, Surroundings, check_hooks, lower_filesystem, lower_process,
+    process_problems,
 };
 use crate::plan::Builder;
 use crate::{Error, ErrorKind, Result};
@@ -41,6 +42,7 @@ fn problems(spec: &Spec, bundle: &Path) -> Vec<Error> {
         let surroundings = Surroundings {
             bundle,
             user_namespace: flags & libc::CLONE_NEWUSER != 0,
+            makes_devices: flags & libc::CLONE_NEWUSER == 0 && is_privileged(),
             own_network: flags & libc::CLONE_NEWNET != 0,
             own_cgroup_namespace: flags & libc::CLONE_NEWCGROUP != 0,
             cgroups: &[Path::new("/sys/fs/cgroup/unified/id").to_owned()],
@@ -51,11 +53,14 @@ fn problems(spec: &Spec, bundle: &Path) -> Vec<Error> {
         ask(lower_filesystem(&mut Builder::new(), spec, &surroundings, |_, _| Ok(())));
     }
     if let Some(process) = spec.process() {
-        let circumstances =
-            Circumstances { user_namespace: flags & libc::CLONE_NEWUSER != 0, ..Circumstances::default() };
-        let mut plan = Builder::new();
-        ask(lower_own(&mut plan, process, circumstances));
-        ask(lower_process(&mut plan, spec, process, circumstances, &mut |_| {}, |_| Ok(())));
+        let of_process = process_problems(spec, process);
+        if of_process.is_empty() {
+            let circumstances =
+                Circumstances { user_namespace: flags & libc::CLONE_NEWUSER != 0, ..Circumstances::default() };
+            let lowered = lower_process(&mut Builder::new(), spec, process, circumstances, &mut |_| {}, |_| Ok(()));
+            ask(lowered);
+        }
+        found.extend(of_process);
     }
     found
 }

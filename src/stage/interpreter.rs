@@ -77,7 +77,6 @@ fn step(program: &mut Program, op: &Op) -> Result<(), Errno> {
         OpCode::OpenHost
         | OpCode::OpenBelow
         | OpCode::MakeDirectories
-        | OpCode::MakeFile
         | OpCode::MakeNode
         | OpCode::MakeDirectory
         | OpCode::MakeLink
@@ -144,10 +143,6 @@ fn file_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Resul
         }
         OpCode::MakeDirectories => {
             let opened = place::make_directories(slot, program.text(b), c)?;
-            program.fill(d, opened);
-        }
-        OpCode::MakeFile => {
-            let opened = place::make_file(slot, program.text(b), c)?;
             program.fill(d, opened);
         }
         OpCode::MakeNode => return files::make_node(slot, program.address(b), c, d),

@@ -20,14 +20,6 @@ pub(crate) fn make_directories(root: i32, path: &[u8], mode: u32) -> Result<i32,
     }
 }
 
-/// Opens a file below `root`, making it (empty) and its directories where missing.
-pub(crate) fn make_file(root: i32, path: &[u8], mode: u32) -> Result<i32, Errno> {
-    match with_text(path, |whole| open_below(root, whole, O_PATH, 0)) {
-        Err(ENOENT) => make(root, path, 0o755, Some(mode)),
-        other => other,
-    }
-}
-
 /// Opens the place for `mount` at `path` below `root`, made as a directory or a file like what is mounted there; whether
 /// it was made.
 pub(crate) fn mount_point(root: i32, path: &[u8], mount: i32, landing: u32) -> Result<(i32, bool), Errno> {

@@ -94,6 +94,15 @@ pub fn capability_sets(client: &Client) {
     assert!(tied.contains("NoNewPrivs:\t1") && usual.contains("NoNewPrivs:\t0"), "{tied}");
 }
 
+pub fn attributes(client: &Client) {
+    let script =
+        "cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax /proc/self/oom_score_adj; stat -c %t:%T /dev/full";
+    let sysctl = ["--sysctl", "net.ipv4.ip_forward=1", "--sysctl", "kernel.msgmax=9000"];
+    let rest = ["--oom-score-adj", "100", "--device", "/dev/zero:/dev/full", TINY, "sh", "-c", script];
+    // 1:5 is zero (null is 1:3, full 1:7).
+    assert_eq!(client.run(&[&sysctl[..], &rest].concat()), "1\n9000\n100\n1:5");
+}
+
 /// runc fails where root itself lacks a capability; the specification wants a warning.
 pub fn privileged(client: &Client) {
     let script = "cat /proc/self/status; test -e /dev/kmsg && mount -t tmpfs x /tmp && touch /proc/sys/kernel/hostname";

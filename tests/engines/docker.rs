@@ -59,6 +59,7 @@ scenarios!(
     confinement::read_only,
     confinement::capability_sets,
     confinement::privileged,
+    confinement::attributes,
     confinement::seccomp,
 );
 

@@ -69,7 +69,7 @@ fn personality() -> Vec<Row> {
 fn memory_policy() -> Vec<Row> {
     let of = |fields: Value| json!({ "linux": { "memoryPolicy": fields } });
     // The second word of a line about memory that is the process's own.
-    let seen = "grep heap /proc/self/numa_maps | cut -d' ' -f2";
+    let seen = "grep heap /proc/self/numa_maps | sed 's/^[0-9a-f]* //; s/ heap.*//'";
     let rows = vec![
         Row::new("linux.memoryPolicy.mode", "MPOL_DEFAULT")
             .patch(of(json!({ "mode": "MPOL_DEFAULT" })))

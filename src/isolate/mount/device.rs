@@ -31,10 +31,10 @@ pub(super) fn lower(plan: &mut Builder, spec: &Spec, lowering: &Lowering<'_>, en
     plan.push(OpCode::MakeDirectories, &[lowering.root.into(), path, 0o755, devices.into()], "open /dev")
         .hint(libc::EROFS, "the root has none and cannot be written to");
     for node in &nodes {
-        if lowering.surroundings.user_namespace {
-            lower_bound(plan, node, lowering.root);
-        } else {
+        if lowering.surroundings.makes_devices {
             lower_made(plan, node, lowering.root, devices);
+        } else {
+            lower_bound(plan, node, lowering.root);
         }
     }
     for (name, target) in LINKS.into_iter().chain(kernel_memory()) {

@@ -8,6 +8,9 @@ use crate::{Error, Result};
 use std::path::Path;
 
 const READ_ONLY: u32 = libc::MOUNT_ATTR_RDONLY as u32;
+/// The longest value of an option (fsconfig(2): 256 bytes with the NUL).
+const VALUE_LIMIT: usize = 255;
+
 const PROC_MAGIC: u32 = libc::PROC_SUPER_MAGIC as u32;
 
 impl<'a> Lowering<'a> {
@@ -194,15 +197,34 @@ impl Entry {
             self.lower_option(plan, context, "source", Some(source.as_os_str().as_encoded_bytes()));
         }
         for (key, value) in &self.options.data {
-            if value.as_ref().is_some_and(|value| value.len() > 255) {
-                return Err(Error::invalid(format!("{}: option {key} is longer than 255 bytes", self.name)));
+            match value {
+                Some(layers) if kind == "overlay" && key == "lowerdir" && layers.len() > VALUE_LIMIT => {
+                    self.lower_layers(plan, context, layers)?;
+                }
+                Some(value) if value.len() > VALUE_LIMIT => return Err(self.overlong(key)),
+                value => self.lower_option(plan, context, key, value.as_deref().map(str::as_bytes)),
             }
-            self.lower_option(plan, context, key, value.as_deref().map(str::as_bytes));
         }
         if let Some(label) = &self.label {
             self.lower_option(plan, context, "context", Some(label.as_bytes()));
         }
         Ok(())
+    }
+
+    /// Layers of an overlay one by one, where all of them are too long for one option (since kernel 6.5).
+    fn lower_layers(&self, plan: &mut Builder, context: Slot, layers: &str) -> Result<()> {
+        for layer in layers.split(':') {
+            // An empty one, or an escape, means something else here.
+            if layer.is_empty() || layer.contains('\\') || layer.len() > VALUE_LIMIT {
+                return Err(self.overlong("lowerdir"));
+            }
+            self.lower_option(plan, context, "lowerdir+", Some(layer.as_bytes()));
+        }
+        Ok(())
+    }
+
+    fn overlong(&self, key: &str) -> Error {
+        Error::invalid(format!("{}: option {key} is longer than {VALUE_LIMIT} bytes", self.name))
     }
 
     fn lower_option(&self, plan: &mut Builder, context: Slot, key: &str, value: Option<&[u8]>) {

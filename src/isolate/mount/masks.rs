@@ -2,6 +2,7 @@
 
 use super::{Lowering, checked, clean};
 use crate::isolate::filesystem::mount_with;
+use crate::isolate::root::kernel_is_at_least;
 use crate::plan::op::{OpCode, Reach};
 use crate::plan::{Builder, Slot};
 use crate::{Error, Result};
@@ -14,16 +15,19 @@ const PATH_BUDGET: usize = 4096;
 const COVER_ATTRIBUTES: u32 =
     (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC | libc::MOUNT_ATTR_RDONLY) as u32;
 
-/// A file system with what is laid over masked paths, below the root that is about to come: kernels before 6.15 copy no
-/// part of a mount that is attached nowhere. It goes away with the host's root, unless
-/// the mount namespace is not the container's `own`.
+/// A file system with what is laid over masked paths. Kernels before 6.15 copy no part of a mount that is attached
+/// nowhere: there it lies below the root that is about to come, and goes away with the host's root, unless the mount
+/// namespace is not the container's `own`. Detaching it costs a grace period of the kernel's more.
 pub(super) fn lower_kit(plan: &mut Builder, spec: &Spec, below: Slot, own: bool) -> Option<Slot> {
     if masked(spec).is_empty() {
         return None;
     }
     let kit = mount_with(plan, "tmpfs", &[("mode", "755")], 0, "mount what is laid over masked paths");
-    plan.push(OpCode::Attach, &[kit.into(), below.into()], "attach what is laid over masked paths");
-    if !own {
+    let attached = !copies_from_nowhere();
+    if attached {
+        plan.push(OpCode::Attach, &[kit.into(), below.into()], "attach what is laid over masked paths");
+    }
+    if attached && !own {
         let private = [kit.into(), 0, 0, 0, libc::MS_PRIVATE as u32];
         plan.push(OpCode::MountAttributes, &private, "cut off what is laid over masked paths");
     }
@@ -32,6 +36,11 @@ pub(super) fn lower_kit(plan: &mut Builder, spec: &Spec, below: Slot, own: bool)
     plan.push(OpCode::MakeDirectory, &[kit.into(), directory, 0o555], "make the cover of masked directories");
     plan.push(OpCode::MountAttributes, &[kit.into(), 0, COVER_ATTRIBUTES, 0, 0], "make the covers read-only");
     Some(kit)
+}
+
+/// Whether the kernel copies parts of a mount that is attached nowhere.
+pub(super) fn copies_from_nowhere() -> bool {
+    kernel_is_at_least(6, 15)
 }
 
 /// Hides and write-protects. Paths below /proc and /sys are resolved from the mounts themselves, others in the root.

@@ -19,6 +19,8 @@ use crate::plan::{Builder, Phase, Slot};
 use crate::{Error, Result};
 use entry::{Entry, Kind};
 use oci_spec::runtime::Spec;
+#[cfg(fuzzing)]
+pub(crate) use options::fuzz;
 pub(crate) use options::mount_option_names;
 use propagation::Cut;
 use source::{MapCache, Source};
@@ -33,6 +35,9 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) bundle: &'a Path,
     /// Whether the mounts are made in a user namespace of the container's.
     pub(crate) user_namespace: bool,
+    /// Whether devices can be made: not in any user namespace, be it the container's or one that the caller is in. Those of
+    /// the host are bound then.
+    pub(crate) makes_devices: bool,
     /// Whether the network namespace is the container's own: only then can a fresh sysfs be mounted in a user namespace.
     pub(crate) own_network: bool,
     /// Whether the control group namespace is the container's own.
@@ -82,7 +87,7 @@ pub(crate) fn lower_filesystem(
     lowering.lower_root_copy(plan, &path, &name)?;
     let kit = masks::lower_kit(plan, spec, below, own);
     let place = if own && has_hooks_before_pivot(spec) { open_directory(plan, &path)? } else { below };
-    lowering.lower_root(plan, place, &name, kit.is_none());
+    lowering.lower_root(plan, place, &name, kit.is_none() || masks::copies_from_nowhere());
     for (entry, copy) in entries.iter().zip(copies) {
         lowering.lower(plan, entry, copy)?;
     }

@@ -71,10 +71,11 @@ const ATTRIBUTES: [(&str, u64, u64); 17] = [
 ];
 
 /// Flags of file systems, under the names that fsconfig(2) gives them.
-const SUPERBLOCK: [&str; 8] = ["sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand", "iversion"];
+const SUPERBLOCK: [&str; 7] = ["sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand"];
 
-/// Options that ask for nothing: what is so anyway, or what only mount(8) and the kernel's log know.
-const NOTHING: [&str; 7] = ["", "defaults", "norelatime", "rnorelatime", "noiversion", "silent", "loud"];
+/// Options that ask for nothing: what is so anyway, or what only mount(8) and the kernel's log know. File systems that
+/// count the versions of files do so unasked.
+const NOTHING: [&str; 8] = ["", "defaults", "norelatime", "rnorelatime", "iversion", "noiversion", "silent", "loud"];
 
 /// Options that only the runtime itself knows.
 const SWITCHES: [&str; 9] =
@@ -199,6 +200,26 @@ fn data(option: &str) -> Result<(String, Option<String>)> {
     Ok((key.to_owned(), value.map(str::to_owned)))
 }
 
+/// Options from anywhere, separated by commas: what is read of them makes sense.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let options: Vec<&str> = text.split(',').collect();
+    let Ok(parsed) = MountOptions::parse(&options) else { return };
+    for Attributes { set, clear } in [parsed.attributes, parsed.recursive] {
+        assert_eq!(set & clear & !ACCESS_TIME, 0, "set and cleared at once");
+        assert!(set & ACCESS_TIME == 0 || clear & ACCESS_TIME == ACCESS_TIME, "the kernel refuses it");
+    }
+    assert!(parsed.data.iter().all(|(key, _)| !key.is_empty() && key.len() <= TEXT_BUDGET));
+    assert!(
+        !parsed.data.iter().any(|(key, value)| [key.as_str(), value.as_deref().unwrap_or("")].concat().contains('\0'))
+    );
+    let twice: Vec<&str> = options.iter().chain(&options).copied().collect();
+    if let Ok(again) = MountOptions::parse(&twice) {
+        assert_eq!((again.attributes, again.recursive), (parsed.attributes, parsed.recursive));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,5 +339,14 @@ mod tests {
             parse("rslave,private").propagation,
             Some(Propagation { kind: libc::MS_PRIVATE as u32, recursive: false })
         );
+    }
+
+    #[test]
+    fn seeds_of_the_fuzz_target_hold() {
+        for seed in
+            ["ro,rw,noatime,rro,strictatime", "mode=755,size=1k,", "=,=x", "rbind,rprivate,ridmap", "atime,noatime,ro"]
+        {
+            fuzz(seed.as_bytes());
+        }
     }
 }

@@ -10,7 +10,7 @@ mod sysctl;
 mod validate;
 
 pub(crate) use sysctl::lower_sysctls;
-pub(crate) use validate::validate_process;
+pub(crate) use validate::process_problems;
 
 use super::landlock::Landlock;
 use super::privilege::{Confinement, Privileges, lower_confinement, lower_keyring};

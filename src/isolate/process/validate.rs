@@ -12,30 +12,26 @@ use oci_spec::runtime::{LinuxIdMapping, LinuxSeccomp, LinuxSeccompAction, Proces
 const GROUPS: usize = 65536;
 
 /// What is wrong, each with its field.
-struct Problems(Vec<String>);
+struct Problems(Vec<Error>);
 
 impl Problems {
     fn note<T>(&mut self, result: Result<T>) {
-        if let Err(error) = result {
-            self.0.push(error.to_string());
-        }
+        self.0.extend(result.err());
     }
 
     fn add(&mut self, problem: String) {
-        self.0.push(problem);
+        self.0.push(Error::invalid(problem));
     }
 }
 
-/// Checks `process` and what `linux` says of every process: ids, limits, scheduling, labels, sysctls, seccomp's listener.
-///
-/// # Errors
-/// One `InvalidInput` with all problems, each with the name of its field.
-pub(crate) fn validate_process(spec: &Spec, process: &Process) -> Result<()> {
+/// What is wrong with `process` and with what `linux` says of every process (ids, limits, scheduling, labels, sysctls,
+/// seccomp's listener): each problem with the name of its field.
+pub(crate) fn process_problems(spec: &Spec, process: &Process) -> Vec<Error> {
     let mut problems = Problems(Vec::new());
     check_user(spec, process, &mut problems);
     check_attributes(process, &mut problems);
     check_linux(spec, &mut problems);
-    if problems.0.is_empty() { Ok(()) } else { Err(Error::invalid(problems.0.join("; "))) }
+    problems.0
 }
 
 fn check_user(spec: &Spec, process: &Process, problems: &mut Problems) {

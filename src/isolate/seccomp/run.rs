@@ -23,15 +23,12 @@ pub(crate) enum Fate {
 }
 
 impl Filter {
-    /// What becomes of the system call of this name with this first argument, made by the stage. Where a filter says
-    /// that there is no clone3, whose argument it cannot see, the stage takes clone.
+    /// What becomes of the system call of this name with this first argument, made by the stage.
     pub(crate) fn decide(&self, name: &str, first: u64) -> Fate {
-        const NO_SUCH_CALL: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
         let Some(value) = self.value(name, first) else { return Fate::Refused };
         match value & libc::SECCOMP_RET_ACTION_FULL {
             libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG => Fate::Runs,
             libc::SECCOMP_RET_USER_NOTIF => Fate::Asks,
-            _ if value == NO_SUCH_CALL && name == "clone3" => self.decide("clone", first),
             _ => Fate::Refused,
         }
     }

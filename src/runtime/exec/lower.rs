@@ -27,10 +27,7 @@ pub(super) struct Setting<'a> {
     /// The CLONE_NEW flags of its namespaces that are not this process's.
     pub(super) namespaces: i32,
     pub(super) join: Join,
-    /// How many of the caller's descriptors the process gets, from 3 on.
-    pub(super) preserved: u32,
-    /// The name of the container's session keyring.
-    pub(super) keyring: &'a str,
+    pub(super) circumstances: Circumstances<'a>,
 }
 
 /// The way in, written down.
@@ -44,38 +41,44 @@ pub(super) struct Lowered {
 ///
 /// The order is that of a start, less the mounts: control groups while the host's are in sight, all namespaces at once,
 /// the very lowering of privileges that the start does, and only then a child, which alone is in the PID namespace: no
-/// process that those within can see ever has more rights than theirs, nor can they look into it before the exec
-/// (CVE-2016-9962). Nothing but the terminal, the working directory and the command itself is resolved in the container,
+/// process that those within can see ever has more rights than theirs, nor can they look into it before the exec, unless
+/// they may trace processes of the host's user namespace; and then they find no descriptor in it but those of the
+/// payload and the sockets to this process (CVE-2016-9962). Nothing but the terminal, the working directory and the command itself is resolved in the container,
 /// all within its root.
 pub(super) fn lower(setting: Setting<'_>, warn: &mut dyn FnMut(String)) -> Result<Lowered> {
-    let Setting { spec, process, stdio, first, namespaces, join, preserved, keyring } = setting;
+    let Setting { spec, process, stdio, first, namespaces, join, circumstances } = setting;
     let channel = Channel::new()?;
     let mut plan = Builder::new();
     let tasks: Vec<Slot> = join.tasks.into_iter().map(|file| plan.inherit(file)).collect();
-    preserve(&mut plan, preserved)?;
+    preserve(&mut plan, circumstances.preserved)?;
     let first = plan.inherit(first.into());
     let (streams, terminal) = match stdio {
         Stdio::Streams(streams) => (Some(streams.map(|stream| plan.inherit(stream))), None),
         Stdio::Terminal(socket, size) => (None, Some(TerminalEnd { socket: plan.inherit(socket), size })),
     };
     lower_fence(&mut plan);
-    let user_namespace = namespaces & libc::CLONE_NEWUSER != 0;
-    let circumstances =
-        Circumstances { user_namespace, joins: true, preserved, keyring: Some(keyring), landlock: None };
     lower_own(&mut plan, process, circumstances)?;
     lower_join_cgroup(&mut plan, &tasks);
     lower_join(&mut plan, first, namespaces);
     plan.phase(Phase::Session);
+    // What is not needed any more, so that those within find nothing of the host's in the child.
+    tasks.into_iter().chain([first]).for_each(|slot| plan.release(slot));
     let slave = match terminal {
         Some(end) => {
             let root = plan.slot();
             plan.push(OpCode::OpenRoot, &[root.into()], "open the container's root");
-            Some(lower_terminal(&mut plan, root, process, end)?)
+            let slave = lower_terminal(&mut plan, root, process, end)?;
+            plan.release(root);
+            Some(slave)
         }
         None => None,
     };
-    if let Some(streams) = slave.map(|slave| [slave; 3]).or(streams) {
+    if let Some(slave) = slave {
+        lower_streams(&mut plan, [slave; 3]);
+    }
+    if let Some(streams) = streams {
         lower_streams(&mut plan, streams);
+        streams.into_iter().for_each(|slot| plan.release(slot));
     }
     lower_working_directory(&mut plan, process.cwd());
     let command = command_line(process);

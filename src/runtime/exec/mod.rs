@@ -9,14 +9,16 @@ use super::config::{Config, check_process};
 use super::container::{Opened, write_pid};
 use super::create::{Streams, stdio};
 use super::hooks::hand_over;
+use super::lower::keyring_name;
 use super::state::Status;
 use crate::cgroup::Cgroup;
 use crate::error::Context;
-use crate::isolate::differing_namespaces;
+use crate::isolate::{Circumstances, differing_namespaces, process_problems};
 use crate::launch::{Exit, Launcher, Process, Request, receive_descriptor, start};
 use crate::sandbox::Stream;
 use crate::{Capability, Error, Result};
 use lower::{Setting, lower};
+use oci_spec::runtime::ContainerState;
 use process::Wish;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -196,8 +198,10 @@ impl<'a> Exec<'a> {
             status => return Err(Error::invalid(format!("cannot exec in a {status} container"))),
         }
         let config = Config::read(&self.container.config_path())?;
-        let mut process = self.wish.decide(&config.spec)?;
+        let mut warn = |warning: String| self.container.warn(&warning);
+        let mut process = self.wish.decide(&config.spec, &mut warn)?;
         check_process(&process)?;
+        process_problems(&config.spec, &process).into_iter().next().map_or(Ok(()), Err)?;
         set_home(&mut process, Path::new(&format!("/proc/{pid}/root")));
         let terminal = process.terminal().unwrap_or(false);
         let streams = Streams { streams: self.streams, console_socket: self.console_socket.as_deref(), detached };
@@ -205,13 +209,22 @@ impl<'a> Exec<'a> {
         // As long as the descriptor is open and the process lives the number is its own.
         let namespaces = differing_namespaces(pid)?;
         let join = match &record.cgroup {
-            Some(group) => Cgroup::open(group).join_below(self.cgroup.as_deref())?,
+            Some(group) => match &self.cgroup {
+                Some(below) => Cgroup::open(group).join_below(Some(below))?,
+                None => Cgroup::open(group).join_beside(pid)?,
+            },
             None => crate::cgroup::Join::default(),
         };
-        let mut warn = |warning: String| self.container.warn(&warning);
-        let (preserved, spec) = (self.preserved, &config.spec);
-        let keyring = format!("_ses.{}", record.id);
-        let setting = Setting { spec, process: &process, stdio, first, namespaces, join, preserved, keyring: &keyring };
+        let keyring = keyring_name(self.container.id());
+        let circumstances = Circumstances {
+            user_namespace: namespaces & libc::CLONE_NEWUSER != 0,
+            joins: true,
+            keyring: (!record.no_new_keyring).then_some(keyring.as_str()),
+            landlock: record.landlock.as_ref(),
+            preserved: self.preserved,
+        };
+        let spec = &config.spec;
+        let setting = Setting { spec, process: &process, stdio, first, namespaces, join, circumstances };
         let lowered = lower(setting, &mut warn)?;
         let pid_file = self.pid_file;
         let request = Request {
@@ -222,7 +235,7 @@ impl<'a> Exec<'a> {
             id_map: None,
             gate: None,
             after_exec_of_stage: Some(Box::new(|pid| pid_file.map_or(Ok(()), |path| write_pid(&path, pid)))),
-            listener: hand_over(&record, &config.spec),
+            listener: hand_over(&record, spec, ContainerState::Running),
         };
         let process = start(&Launcher::shared()?, request)?;
         let terminal = master.map(|socket| receive_descriptor(socket.as_fd())).transpose()?;

@@ -1,6 +1,7 @@
 //! What a process in a running container is: the container's own, less what is asked for otherwise.
 
 use crate::error::During;
+use crate::spec::parse_runtime;
 use crate::{Capability, Error, ErrorKind, Result};
 use oci_spec::runtime::{Capabilities, LinuxCapabilities, Process, Spec};
 use std::fs::File;
@@ -38,10 +39,10 @@ impl Wish {
         Wish { file: Some(path), ..Wish::default() }
     }
 
-    /// The process that comes of it in a container with this configuration.
-    pub(super) fn decide(&self, spec: &Spec) -> Result<Process> {
+    /// The process that comes of it in a container with this configuration. What was passed over goes to `warn`.
+    pub(super) fn decide(&self, spec: &Spec, warn: &mut dyn FnMut(String)) -> Result<Process> {
         let mut process = match &self.file {
-            Some(path) => read(path)?,
+            Some(path) => read(path, warn)?,
             None => {
                 let mut process = spec.process().clone().unwrap_or_default();
                 process.set_args(Some(self.command.clone()));
@@ -117,7 +118,7 @@ fn named(capability: Capability) -> Result<oci_spec::runtime::Capability> {
         .map_err(|_| Error::invalid(format!("the runtime specification has no capability {name}")))
 }
 
-fn read(path: &std::path::Path) -> Result<Process> {
+fn read(path: &std::path::Path, warn: &mut dyn FnMut(String)) -> Result<Process> {
     let shown = path.display();
     let mut bytes = Vec::new();
     File::open(path)
@@ -126,7 +127,10 @@ fn read(path: &std::path::Path) -> Result<Process> {
     if bytes.len() as u64 > BUDGET {
         return Err(Error::new(ErrorKind::LimitExceeded, format!("{shown} is longer than {BUDGET} bytes")));
     }
-    serde_json::from_slice(&bytes).map_err(|error| Error::invalid(format!("{shown}")).source_error(error))
+    let (process, warnings) =
+        parse_runtime(&bytes).map_err(|error| Error::invalid(format!("{shown}")).source_error(error))?;
+    warnings.into_iter().for_each(warn);
+    Ok(process)
 }
 
 /// Of several variables of one name the last counts.
@@ -152,7 +156,7 @@ mod tests {
 
     #[test]
     fn what_is_not_asked_for_is_the_first_process_s() {
-        let process = Wish::command(vec!["ls".into()]).decide(&spec()).unwrap();
+        let process = Wish::command(vec!["ls".into()]).decide(&spec(), &mut |_| {}).unwrap();
         assert_eq!(process.args().as_deref(), Some(&["ls".to_owned()][..]));
         assert_eq!((process.user().uid(), process.user().gid(), process.terminal()), (5, 6, Some(false)));
         assert_eq!(process.cwd(), &PathBuf::from("/srv"));
@@ -170,7 +174,7 @@ mod tests {
             terminal: Some(true),
             ..Wish::command(vec!["ls".into()])
         };
-        let process = wish.decide(&spec()).unwrap();
+        let process = wish.decide(&spec(), &mut |_| {}).unwrap();
         assert_eq!((process.user().uid(), process.user().gid(), process.terminal()), (9, 6, Some(true)));
         assert_eq!(process.user().additional_gids().as_deref(), Some(&[7, 8][..]));
         assert_eq!(process.env().as_deref(), Some(&["A=1".to_owned(), "B=3".to_owned(), "C=5".to_owned()][..]));

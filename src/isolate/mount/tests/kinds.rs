@@ -113,8 +113,15 @@ fn an_overlay_and_other_file_systems_are_mounted_with_their_own_options() {
     }
     fs::write(bundle.path("lower/file"), "content").unwrap();
     let option = |key: &str, name: &str| format!("{key}={}", bundle.path(name).display());
-    let options =
-        [option("lowerdir", "lower"), option("upperdir", "upper"), option("workdir", "work"), "nosuid".into()];
+    // More layers than one option takes.
+    let mut layers = option("lowerdir", "lower");
+    for index in 0..8 {
+        let name = format!("a-layer-with-a-name-of-some-length-{index}");
+        fs::create_dir(bundle.path(&name)).unwrap();
+        layers += &format!(":{}", bundle.path(&name).display());
+    }
+    assert!(layers.len() > 300);
+    let options = [layers, option("upperdir", "upper"), option("workdir", "work"), "nosuid".into()];
     let bundle = bundle
         .mount(json!({"destination": "/merged", "type": "overlay", "source": "layers", "options": options}))
         .mount(json!({"destination": "/ram", "type": "ramfs", "options": ["mode=711", "sync", "noexec", "private"]}));
@@ -215,4 +222,65 @@ fn without_a_mount_namespace_everything_lies_over_the_root_directory() {
         assert_eq!(output.ends_with("\n0\n"), masks, "{output}");
     }
     assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(bundle.scratch.path().to_str().unwrap()));
+}
+
+#[test]
+fn as_many_mounts_fit_as_anybody_has() {
+    let mut bundle = Bundle::docker();
+    fs::write(bundle.path("file"), "content").unwrap();
+    for index in 0..600 {
+        bundle =
+            bundle.mount(json!({"destination": format!("/many/{index}"), "source": "file", "options": ["bind", "ro"]}));
+    }
+    assert_eq!(bundle.run("busybox ls /many | busybox wc -l; busybox cat /many/599").unwrap(), "600\ncontent");
+}
+
+/// Undoes what a test has mounted in its mount namespace.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
+fn mounts_pass_between_host_and_container_only_where_they_are_asked_to() {
+    use nix::mount::{MsFlags, mount};
+    // A mount namespace of this thread's, and of the one that starts containers.
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+    let launcher = Launcher::new().unwrap();
+    for (options, to_host, to_container) in [
+        (json!(["rbind"]), false, true),
+        (json!(["rbind", "rslave"]), false, true),
+        (json!(["rbind", "rprivate"]), false, false),
+        (json!(["rbind", "rshared"]), true, true),
+    ] {
+        let bundle = Bundle::docker();
+        let data = bundle.path("data");
+        fs::create_dir(&data).unwrap();
+        mount(Some("host"), &data, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+        let _mounted = Mounted(data.clone());
+        mount(None::<&str>, &data, None::<&str>, MsFlags::MS_SHARED, None::<&str>).unwrap();
+        for name in ["outer", "inner"] {
+            fs::create_dir(data.join(name)).unwrap();
+        }
+        let bundle = bundle.mount(json!({"destination": "/data", "source": "data", "options": options}));
+        let script = "busybox mount -t tmpfs inner /data/inner; echo ready > /data/ready
+            until busybox test -e /data/go; do busybox usleep 1000; done
+            busybox grep -c outer /proc/self/mountinfo || true";
+        let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
+        let mut process = start(&launcher, bundle.request(script, write).unwrap()).unwrap();
+        while !data.join("ready").exists() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let seen = fs::read_to_string("/proc/thread-self/mountinfo").unwrap().contains(" - tmpfs inner ");
+        mount(Some("outer"), &data.join("outer"), Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+        fs::write(data.join("go"), "").unwrap();
+        let mut output = String::new();
+        fs::File::from(read).read_to_string(&mut output).unwrap();
+        assert!(process.wait().unwrap().status.success());
+        assert_eq!((seen, output.as_str() != "0\n"), (to_host, to_container), "{options}");
+    }
 }

@@ -138,6 +138,7 @@ impl Bundle {
         let surroundings = Surroundings {
             bundle: self.scratch.path(),
             user_namespace: self.user_namespace,
+            makes_devices: !self.user_namespace,
             own_network: false,
             own_cgroup_namespace: self.user_namespace,
             cgroups: &self.cgroups,
@@ -169,7 +170,9 @@ impl Bundle {
             cgroup: None,
             id_map,
             gate: None,
+            listener: None,
             after_exec_of_stage: None,
+            listener: None,
         })
     }
 }

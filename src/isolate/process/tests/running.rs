@@ -164,3 +164,23 @@ fn labels_that_nobody_enforces_are_refused() {
     }
     assert_eq!(error(json!({ "apparmorProfile": "", "selinuxLabel": "" })), Ok(()));
 }
+
+/// For a machine with AppArmor on which somebody has loaded the profile: `profile coracle-test { file, }`.
+#[test]
+fn an_apparmor_profile_that_is_loaded_holds() {
+    let profiles = fs::read_to_string("/sys/kernel/security/apparmor/profiles").unwrap_or_default();
+    if !profiles.contains("coracle-test") {
+        return;
+    }
+    for no_new_privileges in [true, false] {
+        let process = json!({ "apparmorProfile": "coracle-test", "noNewPrivileges": no_new_privileges });
+        for id_map in [None, Some(IdMap::current_user())] {
+            let (printed, _) =
+                output(&configuration(process.clone(), json!({})), "cat /proc/self/attr/current", id_map);
+            assert!(printed.starts_with("coracle-test (enforce)"), "{printed}");
+        }
+    }
+    let missing = configuration(json!({ "apparmorProfile": "no-such-profile" }), json!({}));
+    let error = attempt(&missing, "true", Trial::default()).unwrap_err().to_string();
+    assert!(error.contains("process.apparmorProfile") && error.contains("no such profile is loaded"), "{error}");
+}

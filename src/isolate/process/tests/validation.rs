@@ -4,10 +4,7 @@ use super::*;
 
 fn problems(process: serde_json::Value, linux: serde_json::Value) -> Vec<String> {
     let spec = configuration(process, linux);
-    match validate_process(&spec, spec.process().as_ref().unwrap()) {
-        Ok(()) => Vec::new(),
-        Err(error) => error.to_string().split("; ").map(str::to_owned).collect(),
-    }
+    process_problems(&spec, spec.process().as_ref().unwrap()).iter().map(Error::to_string).collect()
 }
 
 #[test]
