@@ -357,7 +357,7 @@ mod tests {
     fn setting() -> (Record, Spec) {
         let record = json!({
             "version": 1, "id": "box", "bundle": "/b", "rootfs": "/b/rootfs", "created": "2026-01-01T00:00:00Z",
-            "owner": 0, "process": null, "cgroup": null, "namespaces": 0, "parked": [0, []],
+            "owner": 0, "process": null, "cgroup": null, "namespaces": 0, "later_hooks": false, "parked": [0, []],
         });
         let spec = json!({
             "ociVersion": "1.3.0",
