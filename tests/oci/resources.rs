@@ -213,13 +213,22 @@ fn others() -> Vec<Row> {
         )
         .not(Peer::Runc, "ignores it")
         .not(Peer::Crun, "ignores it"),
-        absent(
-            "linux.resources.hugepageLimits",
-            json!({ "hugepageLimits": [{ "pageSize": "2MB", "limit": 4_194_304 }] }),
-            "hugepageLimits",
-        )
-        .not(Peer::Runc, "ignores it without the controller")
-        .not(Peer::Crun, "ignores it"),
+        Row::new("linux.resources.hugepageLimits", "in the hierarchy that has the controller")
+            .patch(
+                json!({ "linux": { "resources": { "hugepageLimits": [{ "pageSize": "2MB", "limit": 4_194_304 }] } } }),
+            )
+            .steps(|case, config| {
+                case.run(&config("sleep 1000"), &["--detach"]).good();
+                let files = [
+                    ("unified", "hugetlb.2MB.max"),
+                    ("", "hugetlb.2MB.max"),
+                    ("hugetlb", "hugetlb.2MB.limit_in_bytes"),
+                ];
+                let found = files.map(|(controller, file)| std::fs::read_to_string(case.cgroup(controller, file)));
+                assert!(found.iter().flatten().any(|text| text.trim() == "4194304"), "{found:?}");
+            })
+            .not(Peer::Runc, "ignores it without a hierarchy of version 1")
+            .not(Peer::Crun, "is shown no unified hierarchy"),
         absent(
             "linux.resources.network.classID",
             json!({ "network": { "classID": 1_048_577 } }),

@@ -90,7 +90,7 @@ fn wrong() -> Vec<Row> {
             config["linux"]["uidMappings"] = json!([]);
             config["linux"]["gidMappings"] = json!([]);
         }).refuses(&["EPERM"]).as_ordinary_user(),
-        Row::new("process.rlimits", "above the hard limit").patch(json!({ "process": { "rlimits": [{ "type": "RLIMIT_MEMLOCK", "soft": 1u64 << 50, "hard": 1u64 << 50 }] } })).refuses(&["RLIMIT_MEMLOCK"]).as_ordinary_user(),
+        Row::new("process.rlimits", "above the hard limit").patch(json!({ "process": { "rlimits": [{ "type": "RLIMIT_MEMLOCK", "soft": 1u64 << 50, "hard": 1u64 << 50 }] } })).refuses(&["memlock", "EPERM"]).as_ordinary_user(),
         Row::new("mounts[].type", "a file system that no user may mount").mount(base::mount("/mnt", "ext4", "/dev/null", &[])).refuses(&["ext4"]),
     ]
 }
