@@ -122,6 +122,13 @@ impl PidFd {
         }
     }
 
+    /// Reaps the process if it has ended and is a child of this one; waits for nothing.
+    pub(crate) fn reap_if_child(&self) {
+        let options = libc::WEXITED | libc::WNOHANG | libc::__WALL;
+        // SAFETY: nothing is filled in. That it is somebody else's child is no error.
+        unsafe { libc::syscall(libc::SYS_waitid, libc::P_PIDFD, self.0.as_raw_fd(), 0, options, 0) };
+    }
+
     /// Whether the process ends within `limit`.
     pub(crate) fn wait_readable(&self, limit: Duration) -> bool {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

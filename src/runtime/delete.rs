@@ -93,7 +93,7 @@ pub(super) fn end(process: &Identity) -> Result<()> {
     if !pidfd.wait_readable(KILL_LIMIT) {
         return Err(Error::new(ErrorKind::TimedOut, format!("process {} does not end after SIGKILL", process.pid)));
     }
-    // Where it is a child of this process it is reaped here; where it is not, its parent does that.
-    let _ = pidfd.wait();
+    // Where it is not a child of this process its parent reaps it, which may take any time.
+    pidfd.reap_if_child();
     Ok(())
 }
