@@ -17,11 +17,11 @@ mod tree;
 
 pub(crate) use bpf::DeviceProgram;
 pub(crate) use file::{
-    InRoot, create_memfd, get_xattr, is_open, list_xattrs, random, rename_exchange, rename_no_replace, set_xattr,
-    share_content,
+    InRoot, create_memfd, get_xattr, is_inheritable, list_xattrs, random, rename_exchange, rename_no_replace,
+    set_xattr, share_content,
 };
 pub(crate) use landlock::{LandlockRuleset, landlock_version};
-pub(crate) use mount::{clone_mount, map_ids, set_propagation};
+pub(crate) use mount::{clone_mount, map_ids, mount_id, set_propagation};
 pub(crate) use namespace::{current_network_namespace, in_network_namespace, in_new_network_namespace, namespace_kind};
 pub(crate) use netlink::{NetlinkFamily, NetlinkSocket};
 pub(crate) use process::{PidFd, WaitStatus, pid_of, resource_limit};

@@ -15,6 +15,18 @@ pub(crate) fn clone_mount(path: &Path, flags: i32) -> io::Result<OwnedFd> {
     Ok(descriptor(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })?)
 }
 
+/// The number of the mount that a path leads to.
+pub(crate) fn mount_id(path: &Path) -> io::Result<u64> {
+    let path = c_path(path)?;
+    // SAFETY: a plain structure of numbers.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is NUL-terminated, the result live.
+    let result =
+        unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), libc::AT_NO_AUTOMOUNT, libc::STATX_MNT_ID, &raw mut found) };
+    Errno::result(result)?;
+    Ok(found.stx_mnt_id)
+}
+
 /// Sets the propagation (an MS_ flag) of a mount and all below it.
 pub(crate) fn set_propagation(mount: BorrowedFd<'_>, propagation: u64) -> io::Result<()> {
     set_attributes(mount, true, &attributes(0, propagation, 0))

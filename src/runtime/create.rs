@@ -7,6 +7,7 @@ use super::hooks::hand_over;
 use super::limits::Placement;
 use super::lower::{Lowered, Setting, lower};
 use super::record::{Home, Identity, Lock, Record, VERSION};
+use super::uncover::Bare;
 use super::validate::report;
 use super::{Container, Runtime, fifo};
 use crate::cgroup::{Cgroup, CgroupRecord};
@@ -78,7 +79,8 @@ impl<'a> Create<'a> {
         self
     }
 
-    /// The payload gets this many descriptors of this process, from 3 on, under their numbers.
+    /// The payload gets this many descriptors of this process, from 3 on, under their numbers. Each must be open and not
+    /// be closed by an exec (`FD_CLOEXEC`), which is how a descriptor that was handed on differs from one of the host's own.
     #[must_use]
     pub fn preserve_fds(mut self, count: u32) -> Create<'a> {
         self.preserved = count;
@@ -195,6 +197,7 @@ impl<'a> Create<'a> {
         home.write("config.json", &config.bytes)?;
         // Should this process be killed now, deleting the container finds the control group.
         let mut record = self.record(&bundle, &rootfs, &config, placement.intended(&self.id));
+        record.bare = Bare::of(&config, &rootfs)?;
         home.write_record(&record)?;
         let (group, holder) = placement.make()?;
         undo.group = Some(group.clone());
@@ -245,6 +248,9 @@ impl<'a> Create<'a> {
             Ok(started) => started,
             Err(error) => {
                 drop(undo);
+                if let Some(Err(left)) = record.bare.map(|bare| bare.uncover(&record.rootfs)) {
+                    home.warn(&left.to_string());
+                }
                 record.run_poststop_hooks(&config.spec, &mut |warning| home.warn(&warning));
                 return Err(error);
             }
@@ -270,6 +276,7 @@ impl<'a> Create<'a> {
             landlock: self.landlock.clone(),
             resctrl: Vec::new(),
             namespaces: 0,
+            bare: None,
             shares_processes: !config.has_own_processes(),
             later_hooks: [HookPoint::Poststart, HookPoint::Poststop].iter().any(|point| point.is_used(&config.spec)),
             parked: (0, Vec::new()),

@@ -42,6 +42,10 @@ impl Container {
         if let Some(group) = &record.cgroup {
             Cgroup::open(group).remove()?;
         }
+        remove_rdt_groups(&record.resctrl);
+        if let Some(bare) = record.bare {
+            bare.uncover(&record.rootfs)?;
+        }
         // Read before it is removed.
         let config = record.later_hooks.then(|| Config::read(&self.home().path("config.json")));
         self.home().remove()?;

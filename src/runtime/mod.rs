@@ -35,6 +35,7 @@ mod record;
 mod relay;
 pub mod spec;
 mod state;
+mod uncover;
 mod validate;
 
 pub use crate::value::{parse_duration, parse_signal};

@@ -2,6 +2,7 @@
 
 use super::account::user_name;
 use super::state::{OCI_VERSION, State, Status};
+use super::uncover::Bare;
 use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::error::During;
 use crate::isolate::Landlock;
@@ -53,6 +54,9 @@ pub(super) struct Record {
     pub(super) resctrl: Vec<PathBuf>,
     /// The CLONE_NEW flags of the namespaces that are not its creator's.
     pub(super) namespaces: i32,
+    /// What its root directory showed before, where it has no mount namespace of its own.
+    #[serde(default)]
+    pub(super) bare: Option<Bare>,
     /// Whether its PID namespace is not its own: its processes do not end with the first one.
     #[serde(default)]
     pub(super) shares_processes: bool,
@@ -141,7 +145,10 @@ pub(super) struct Home {
 
 /// Who hears of what goes wrong and does not stop anything.
 #[derive(Clone, Default)]
-pub(super) struct Warner(pub(super) Option<Arc<dyn Fn(&str) + Send + Sync>>);
+pub(super) struct Warner(pub(super) Option<Arc<Warn>>);
+
+/// What hears a warning.
+type Warn = dyn Fn(&str) + Send + Sync;
 
 impl fmt::Debug for Warner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

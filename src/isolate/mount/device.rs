@@ -24,7 +24,8 @@ struct Node {
 /// Fills /dev, unless it is a directory of the host's.
 pub(super) fn lower(plan: &mut Builder, spec: &Spec, lowering: &Lowering<'_>, entries: &[Entry]) -> Result<()> {
     let nodes = nodes(spec)?;
-    if entries.iter().any(|entry| entry.kind == Kind::Bind && entry.destination == Path::new("/dev")) {
+    let host = |kind: &Kind| *kind == Kind::Bind || *kind == Kind::New("devtmpfs".into());
+    if entries.iter().any(|entry| host(&entry.kind) && entry.destination == Path::new("/dev")) {
         return Ok(());
     }
     let (devices, path) = (plan.slot(), plan.text("/dev"));
@@ -111,6 +112,9 @@ fn nodes(spec: &Spec) -> Result<Vec<Node>> {
 
 fn node(device: &LinuxDevice) -> Result<Node> {
     checked(device.path(), "path")?;
+    if !device.path().is_absolute() {
+        return Err(Error::invalid(format!("path: {} is not an absolute path", device.path().display())));
+    }
     let path = clean(device.path());
     let kind = match device.typ() {
         LinuxDeviceType::B => libc::S_IFBLK,

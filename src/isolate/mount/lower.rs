@@ -32,9 +32,11 @@ impl<'a> Lowering<'a> {
             Kind::New(kind) => self.lower_new(plan, entry, kind)?,
         };
         lower_attach(plan, entry, mount, self.root);
+        let fresh = entry.kind == Kind::New("sysfs".into());
         let place = match entry.destination.to_str() {
             Some("/proc") => &mut self.proc,
-            Some("/sys") => &mut self.sys,
+            // Of a directory that is only bound there others may change what a path leads to.
+            Some("/sys") if fresh => &mut self.sys,
             _ => {
                 if !self.sealed.iter().any(|(slot, _)| *slot == mount) {
                     plan.release(mount);
@@ -146,6 +148,7 @@ pub(super) fn lower_attach(plan: &mut Builder, entry: &Entry, mount: Slot, root:
     let what = ("attach ", &entry.name);
     plan.push(OpCode::AttachAt, &[mount.into(), root.into(), path, entry.landing()], what)
         .hint(libc::ENOTDIR, "one of the two is a directory and the other is not, or a link stands where none may")
+        .hint(libc::EINVAL, "one of the two is a directory and the other is not")
         .hint(libc::ELOOP, "a link stands where none may")
         .hint(libc::EXDEV, "the destination lies inside /proc")
         .hint(libc::EROFS, "the destination does not exist, and cannot be made");

@@ -159,6 +159,8 @@ impl Bundle {
         for number in [1, 2] {
             plan.push(OpCode::StandardStream, &[output.into(), number], "set up a standard stream");
         }
+        plan.phase(Phase::EarlyFilter);
+        plan.push(OpCode::CloseOnExec, &[3], "have the exec close descriptors");
         plan.phase(Phase::Exec);
         let arguments = plan.texts(["sh", "-c", &format!("set -e\nbusybox() {{ /bin/busybox \"$@\"; }}\n{script}")]);
         let (environment, candidates) = (plan.texts(["PATH=/bin"]), plan.texts(["/bin/sh"]));
@@ -172,7 +174,6 @@ impl Bundle {
             gate: None,
             listener: None,
             after_exec_of_stage: None,
-            listener: None,
         })
     }
 }
@@ -332,7 +333,7 @@ fn what_makes_no_sense_is_refused_with_its_field() {
         (json!({"destination": "/x", "type": "tmpfs", "options": ["wrong=1"]}), "set option wrong of mounts[7] (tmpfs"),
         (
             json!({"destination": "/x", "type": "no-such"}),
-            "open the file system of mounts[7] (no-such on /x): No such device (ENODEV)",
+            "open the file system of mounts[7] (no-such on /x): ",
         ),
         (json!({"destination": "/x", "source": "no-such", "options": ["bind"]}), "copy the source of mounts[7] ("),
     ] {
