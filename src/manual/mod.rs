@@ -8,6 +8,7 @@
 //! - [`detaching`]: how containers outlive the program that started them, without a daemon.
 //! - [`async_hosts`]: how to use it from an event loop or an asynchronous runtime.
 //! - [`kubernetes`]: what a deployment means as manifests for a cluster.
+//! - [`runtime`]: the crate as the OCI runtime of podman, containerd, dockerd and buildah.
 //! - [`shortcomings`]: what is missing or weak, and what to do instead.
 
 pub mod async_hosts;
@@ -17,5 +18,6 @@ pub mod design;
 pub mod detaching;
 pub mod fork_safety;
 pub mod kubernetes;
+pub mod runtime;
 pub mod security;
 pub mod shortcomings;
