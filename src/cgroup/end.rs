@@ -170,7 +170,8 @@ impl Cgroup {
     }
 
     fn remove_directories(&self) -> Result<()> {
-        let mut pace = Pace::new();
+        // Counted from when all that ran has gone.
+        let mut pace = None;
         loop {
             let mut busy = None;
             for group in &self.record.groups {
@@ -181,7 +182,7 @@ impl Cgroup {
             }
             let Some(error) = busy else { return Ok(()) };
             self.kill()?;
-            if !pace.wait() {
+            if !pace.get_or_insert_with(Pace::new).wait() {
                 return Err(error).during(|| self.step("remove"));
             }
         }

@@ -115,7 +115,7 @@ impl HookState<'_> {
 /// Whether the hooks of the configuration can be run at all.
 ///
 /// # Errors
-/// A path that is not absolute, a text with a NUL byte, a negative timeout: with the name of the field.
+/// A path that is not absolute, a text with a NUL byte, a timeout that is not above 0: with the name of the field.
 pub(crate) fn check_hooks(spec: &Spec) -> Result<()> {
     for point in HookPoint::ALL {
         for (index, hook) in point.hooks(spec).iter().enumerate() {
@@ -127,8 +127,8 @@ pub(crate) fn check_hooks(spec: &Spec) -> Result<()> {
             if texts.chain([hook.path().as_os_str().as_bytes()]).any(|text| text.contains(&0)) {
                 return Err(Error::invalid(format!("{} holds a NUL byte", field("path, args or env"))));
             }
-            if hook.timeout().is_some_and(|timeout| timeout < 0) {
-                return Err(Error::invalid(format!("{} is below 0 seconds", field("timeout"))));
+            if hook.timeout().is_some_and(|timeout| timeout <= 0) {
+                return Err(Error::invalid(format!("{} is not above 0 seconds", field("timeout"))));
             }
         }
     }

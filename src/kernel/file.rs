@@ -92,10 +92,12 @@ pub(super) fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
 }
 
-/// Whether this process has a descriptor of this number.
-pub(crate) fn is_open(number: i32) -> bool {
+/// Whether this process has a descriptor of this number that an exec would keep: one that somebody handed to it, none of
+/// its own.
+pub(crate) fn is_inheritable(number: i32) -> bool {
     // SAFETY: F_GETFD only looks.
-    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
 
 /// An anonymous file in memory that can be sealed; `name` is what `/proc` shows.

@@ -17,8 +17,8 @@ mod tree;
 
 pub(crate) use bpf::DeviceProgram;
 pub(crate) use file::{
-    InRoot, create_memfd, get_xattr, is_open, list_xattrs, random, rename_exchange, rename_no_replace, set_xattr,
-    share_content,
+    InRoot, create_memfd, get_xattr, is_inheritable, list_xattrs, random, rename_exchange, rename_no_replace,
+    set_xattr, share_content,
 };
 pub(crate) use landlock::{LandlockRuleset, landlock_version};
 pub(crate) use mount::{clone_mount, map_ids, mount_id, set_propagation};

@@ -5,8 +5,9 @@ use crate::error::{Context, During};
 use crate::spec::parse_runtime;
 use crate::{Error, ErrorKind, Result};
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// A longer configuration is refused: podman's longest take some 100 kB.
@@ -31,9 +32,13 @@ impl Config {
     pub(super) fn read(path: &Path) -> Result<Config> {
         let shown = path.display();
         let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(BUDGET + 1).read_to_end(&mut bytes))
-            .during(|| format!("read {shown}"))?;
+        // A pipe in its place would wait for a writer.
+        let mut options = OpenOptions::new();
+        let file = options.read(true).custom_flags(libc::O_NONBLOCK).open(path).during(|| format!("read {shown}"))?;
+        if file.metadata().is_ok_and(|found| !found.is_file()) {
+            return Err(Error::invalid(format!("{shown} is a directory, a pipe or a device, not a file")));
+        }
+        file.take(BUDGET + 1).read_to_end(&mut bytes).during(|| format!("read {shown}"))?;
         if bytes.len() as u64 > BUDGET {
             return Err(Error::new(ErrorKind::LimitExceeded, format!("{shown} is longer than {BUDGET} bytes")));
         }
@@ -85,8 +90,10 @@ pub(super) fn check(spec: &Spec) -> Vec<Error> {
         let message = format!("ociVersion {version}: this runtime knows version 1");
         found.push(Error::new(ErrorKind::Unsupported, message));
     }
-    if spec.root().is_none() {
-        found.push(Error::invalid("root is missing"));
+    match spec.root() {
+        None => found.push(Error::invalid("root is missing")),
+        Some(root) if root.path().as_os_str().is_empty() => found.push(Error::invalid("root.path is empty")),
+        Some(_) => {}
     }
     if spec.linux().is_none() {
         found.push(Error::invalid("linux is missing: this runtime knows no other platform"));

@@ -79,7 +79,8 @@ impl<'a> Create<'a> {
         self
     }
 
-    /// The payload gets this many descriptors of this process, from 3 on, under their numbers.
+    /// The payload gets this many descriptors of this process, from 3 on, under their numbers. Each must be open and not
+    /// be closed by an exec (`FD_CLOEXEC`), which is how a descriptor that was handed on differs from one of the host's own.
     #[must_use]
     pub fn preserve_fds(mut self, count: u32) -> Create<'a> {
         self.preserved = count;

@@ -42,6 +42,7 @@ impl Container {
         if let Some(group) = &record.cgroup {
             Cgroup::open(group).remove()?;
         }
+        remove_rdt_groups(&record.resctrl);
         if let Some(bare) = record.bare {
             bare.uncover(&record.rootfs)?;
         }

@@ -12,9 +12,9 @@ use crate::isolate::{
     lower_gate, lower_hook_directory, lower_hooks, lower_join_cgroup, lower_own, lower_process, lower_sysctls,
     lower_terminal, process_problems,
 };
-use crate::kernel::is_open;
+use crate::kernel::is_inheritable;
 use crate::launch::{Channel, IdMap};
-use crate::plan::op::OpCode;
+use crate::plan::op::{OpCode, Tolerate};
 use crate::plan::{Builder, Phase, Plan, Slot};
 use crate::{Error, Result};
 use oci_spec::runtime::{Process, Spec};
@@ -122,6 +122,8 @@ pub(super) fn lower(setting: Setting<'_>) -> Result<Lowered> {
     tasks.into_iter().for_each(|slot| plan.release(slot));
     match (stdio, terminal) {
         (Ends::Streams(streams), _) => {
+            // Once more: behind a user namespace this is another process, which leads none of its PID namespace yet.
+            plan.push(OpCode::NewSession, &[], "start a new session").tolerate(Tolerate::REFUSED);
             lower_streams(&mut plan, streams);
             streams.into_iter().for_each(|slot| plan.release(slot));
         }
@@ -215,8 +217,10 @@ pub(super) fn command_line(process: &Process) -> CommandLine {
 /// Keeps `count` descriptors of the caller, from 3 on.
 pub(super) fn preserve(plan: &mut Builder, count: u32) -> Result<()> {
     for number in 3..3 + count as i32 {
-        if !is_open(number) {
-            return Err(Error::invalid(format!("descriptor {number} is to be preserved, and is not open")));
+        if !is_inheritable(number) {
+            return Err(Error::invalid(format!(
+                "descriptor {number} is to be preserved, and is not open for programs that are executed"
+            )));
         }
         plan.preserve(number);
     }

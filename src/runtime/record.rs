@@ -145,7 +145,10 @@ pub(super) struct Home {
 
 /// Who hears of what goes wrong and does not stop anything.
 #[derive(Clone, Default)]
-pub(super) struct Warner(pub(super) Option<Arc<dyn Fn(&str) + Send + Sync>>);
+pub(super) struct Warner(pub(super) Option<Arc<Warn>>);
+
+/// What hears a warning.
+type Warn = dyn Fn(&str) + Send + Sync;
 
 impl fmt::Debug for Warner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

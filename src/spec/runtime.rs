@@ -1,4 +1,5 @@
-//! Runtime configurations (runtime-spec): read as `oci_spec` has them, but for names of capabilities that nobody knows.
+//! Runtime configurations (runtime-spec): read as `oci_spec` has them, but for names of capabilities that nobody knows, and
+//! for flags of the scheduler, which it spells differently.
 
 use oci_spec::runtime::Capability;
 use serde::de::DeserializeOwned;
@@ -19,8 +20,25 @@ pub(crate) fn parse_runtime<T: DeserializeOwned>(json: &[u8]) -> serde_json::Res
             sets.iter_mut().for_each(|(field, names)| strip_unknown(field, names, &mut warnings));
         }
     }
+    let mut renamed = false;
+    for pointer in ["/process/scheduler/flags", "/scheduler/flags"] {
+        if let Some(Value::Array(flags)) = document.pointer_mut(pointer) {
+            flags.iter_mut().for_each(|flag| renamed |= rename_flag(flag));
+        }
+    }
     // The first reading knew the line.
-    if warnings.is_empty() { Err(error) } else { Ok((serde_json::from_value(document)?, warnings)) }
+    if warnings.is_empty() && !renamed { Err(error) } else { Ok((serde_json::from_value(document)?, warnings)) }
+}
+
+/// From the specification's name to that of `oci_spec`, where they differ.
+fn rename_flag(flag: &mut Value) -> bool {
+    let name = match flag.as_str() {
+        Some("SCHED_FLAG_RESET_ON_FORK") => "SCHED_RESET_ON_FORK",
+        Some("SCHED_FLAG_DL_OVERRUN") => "SCHED_FLAG_D_L_OVERRUN",
+        _ => return false,
+    };
+    *flag = Value::from(name);
+    true
 }
 
 fn strip_unknown(field: &str, names: &mut Value, warnings: &mut Vec<String>) {
@@ -51,6 +69,16 @@ mod tests {
         assert_eq!(warnings[0], "process.capabilities.bounding: \"CAP_WARP\" is not known and cannot be granted");
         let spec = format!(r#"{{"ociVersion": "1.2.0", "process": {process}}}"#);
         assert_eq!(parse_runtime::<Spec>(spec.as_bytes()).unwrap().1.len(), 2);
+    }
+
+    #[test]
+    fn flags_of_the_scheduler_go_by_the_names_of_the_specification() {
+        let flags = r#"["SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_RECLAIM", "SCHED_FLAG_DL_OVERRUN"]"#;
+        let scheduler = format!(r#"{{"policy": "SCHED_OTHER", "flags": {flags}}}"#);
+        let process = format!(r#"{{"cwd": "/", "user": {{"uid": 0, "gid": 0}}, "scheduler": {scheduler}}}"#);
+        let (found, warnings): (Process, _) = parse_runtime(process.as_bytes()).unwrap();
+        assert_eq!(found.scheduler().as_ref().unwrap().flags().as_ref().unwrap().len(), 3);
+        assert!(warnings.is_empty());
     }
 
     #[test]

@@ -31,8 +31,7 @@ fn a_suspended_group_says_so_and_is_killed_all_the_same() {
 
 #[test]
 fn usage_is_counted_in_the_words_of_runc() {
-    let spec =
-        json!({"memory": {"limit": 64 << 20}, "pids": {"limit": 20}, "cpu": {"quota": 20000, "period": 100_000}});
+    let spec = json!({"memory": {"limit": 64 << 20}, "pids": {"limit": 20}, "cpu": {"quota": 1000, "period": 100_000}});
     let group = Placed::at(&unique_path(), spec);
     let mut child = group.shell("while :; do :; done");
     eventually("throttled", || group.0.usage().unwrap().cpu.throttling.throttled_time > 0);

@@ -122,11 +122,12 @@ fn processes_are_counted_and_listed() {
 
 #[test]
 fn processor_time_is_counted_and_throttled() {
-    let scratch = scratch(Limits::new().cpus(Cpus::of(0.2)));
+    // So little that it is used up in every period, also by one of many on a busy machine.
+    let scratch = scratch(Limits::new().cpus(Cpus::of(0.01)));
     let mut child = scratch.shell("while :; do :; done");
     eventually("throttled", || scratch.group.stats().unwrap().cpu.throttled > Duration::from_millis(200));
     let cpu = scratch.group.stats().unwrap().cpu;
-    assert!(cpu.usage > Duration::from_millis(20), "{cpu}");
+    assert!(cpu.usage > Duration::from_millis(2), "{cpu}");
     assert!(cpu.user + cpu.system > Duration::ZERO, "{cpu}");
     scratch.group.kill().unwrap();
     child.wait().unwrap();

@@ -85,12 +85,12 @@ fn memory_grows_shrinks_and_loses_its_limit() {
 #[test]
 fn a_limit_below_what_is_in_use_is_refused_where_that_is_asked_for() {
     let group = Placed::at(&unique_path(), json!({"memory": {"limit": 256 << 20}}));
-    let mut child = group.shell("head -c 20000000 /dev/zero | tail -c 20000000 | sleep 1000");
-    crate::ground::eventually("some memory is in use", || group.0.usage().unwrap().memory.usage.usage > 16 << 20);
-    let spec = json!({"memory": {"limit": 8 << 20, "checkBeforeUpdate": true}});
+    let mut child = group.shell("head -c 6000000 /dev/zero | tail -c 6000000 | sleep 1000");
+    crate::ground::eventually("some memory is in use", || group.0.usage().unwrap().memory.usage.usage > 4 << 20);
+    let spec = json!({"memory": {"limit": 2 << 20, "checkBeforeUpdate": true}});
     let error = group.0.change(&resources(spec), Policy::Strict).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
-    assert!(error.to_string().contains("linux.resources.memory.limit: limit memory to 8388608 bytes"), "{error}");
+    assert!(error.to_string().contains("linux.resources.memory.limit: limit memory to 2097152 bytes"), "{error}");
     assert_eq!(group.0.usage().unwrap().memory.usage.limit, 256 << 20);
     group.0.kill().unwrap();
     child.wait().unwrap();

@@ -61,10 +61,10 @@ impl Ground {
     }
 
     /// A program to run in the namespaces. A call that hangs is to fail by itself, in time to be told from a test that
-    /// hangs: after 100 seconds.
+    /// hangs: after a minute.
     pub fn command(&self, program: &str) -> Command {
         let mut command = self.daemon("timeout");
-        command.args(["--foreground", "100", program]);
+        command.args(["--foreground", "--kill-after", "5", "60", program]);
         command
     }
 

@@ -129,6 +129,7 @@ impl Case {
         // A root of a user namespace is nobody out here, and passes through.
         fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).expect("a mode can be set");
         let case = Case { id, peer, scratch, started: RefCell::default(), count: AtomicU32::new(0) };
+        case.file("in", "");
         let bin = case.root().join("bin");
         fs::create_dir_all(&bin).expect("a directory can be made");
         copy_busybox(&bin.join("busybox"));
@@ -304,7 +305,8 @@ impl Case {
     /// Adds the arguments that keep this case's state and log to itself.
     pub fn globals(&self, command: &mut Command) {
         command.arg("--root").arg(self.state_directory()).arg("--log").arg(self.log()).args(["--log-format", "json"]);
-        command.env("CORACLE_OCI_CASE", &self.id).stdin(Stdio::null());
+        // An empty file: crun gives its input to the user of the process, and would do so with the machine's /dev/null.
+        command.env("CORACLE_OCI_CASE", &self.id).stdin(File::open(self.path().join("in")).expect("the empty input"));
     }
 
     /// Runs the command to its end; into files, since containers may hold the streams longer.

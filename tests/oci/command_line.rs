@@ -188,9 +188,9 @@ fn exec() -> Vec<Row> {
             case.started(|_| {});
             let path = case.path().join("console");
             let listener = UnixListener::bind(&path).expect("a socket");
-            let thread = std::thread::spawn(move || crate::socket::receive(&listener).1.len());
+            let thread = std::thread::spawn(move || crate::socket::receive(&listener).1);
             execute(case, &["--detach", "--tty", "--console-socket", &path.to_string_lossy()], "sleep 1000").good();
-            assert_eq!(thread.join().expect("a message"), 1);
+            assert_eq!(thread.join().expect("a message").len(), 1);
         }),
         Row::new("exec", "into a stopped one is refused").steps(|case, config| {
             case.run(&config(":"), &["--detach"]).good();
@@ -454,6 +454,6 @@ fn describing() -> Vec<Row> {
             .steps(|case, _| says_no(case, &["sail"], &["sail"]))
             .not(Peer::Runc, "prints its help"),
         Row::new("verb", "an unknown flag is refused")
-            .steps(|case, _| says_no(case, &["state", "--sail", "x"], &["--sail"])),
+            .steps(|case, _| says_no(case, &["state", "--sail", "x"], &["sail"])),
     ]
 }

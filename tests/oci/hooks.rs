@@ -49,8 +49,9 @@ fn order() -> Vec<Row> {
                 case.until_status("stopped");
                 let trace = case.read("trace");
                 assert!(
-                    trace.contains("startContainer 2\npayload\n")
-                        && trace.contains("poststart 1\npoststart 2\n")
+                    trace.find("startContainer 2\n") < trace.find("payload\n")
+                        && trace.find("startContainer 2\n") < trace.find("poststart 1\n")
+                        && trace.find("poststart 1\n") < trace.find("poststart 2\n")
                         && !trace.contains("poststop"),
                     "{trace}"
                 );
@@ -197,7 +198,7 @@ fn failures() -> Vec<Row> {
                     json!([{ "path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1 }]),
                 )
             })
-            .refuses(&["hook", "createRuntime", "timeout"]),
+            .refuses(&["hook", "createRuntime", "timed out"]),
         Row::new("hooks[].timeout", "must be more than zero")
             .edit(|config, _| hooks(config, "createRuntime", json!([{ "path": "/bin/true", "timeout": 0 }])))
             .refuses(&["hooks.createRuntime", "timeout"])

@@ -37,6 +37,11 @@ fn broken() {
 }
 
 #[test]
+fn broken_for_linux() {
+    check(broken::linux::rows());
+}
+
+#[test]
 fn capabilities() {
     check(capabilities::rows());
 }
@@ -100,6 +105,7 @@ fn rootless_rows() {
 fn every_field_has_a_row() {
     let rows = [
         broken::rows(),
+        broken::linux::rows(),
         capabilities::rows(),
         command_line::rows(),
         confinement::rows(),

@@ -91,6 +91,30 @@ fn each() -> Vec<Row> {
             .edit(|config, _| without(config, "pid"))
             .script("readlink /proc/self/ns/pid; [ $$ = 1 ] || echo later")
             .prints(format!("{}\nlater", host("pid"))),
+        Row::new("linux.namespaces", "mount: without an entry, the runtime's own")
+            .edit(|config, _| without(config, "mount"))
+            .steps(|case, config| {
+                // In one that ends with the runtime, so that the machine's mounts stay as they are.
+                case.write(&config("readlink /proc/self/ns/mnt; ls -d /bin"));
+                let mut command = std::process::Command::new("unshare");
+                command.args([
+                    "--mount",
+                    "--propagation",
+                    "private",
+                    "sh",
+                    "-c",
+                    "readlink /proc/self/ns/mnt; \"$@\"",
+                    "sh",
+                ]);
+                command.arg(crate::peer::program());
+                case.globals(&mut command);
+                command.args(["run", "--bundle"]).arg(case.bundle()).arg(&case.id);
+                let outcome = case.finish(&mut command);
+                let lines: Vec<&str> = outcome.good().lines().collect();
+                assert_eq!(lines, [lines[0], lines[0], "/bin"]);
+            })
+            .not(Peer::Crun, "wants one")
+            .not(Peer::Runc, "wants one"),
         Row::new("linux.namespaces[].path", "mount: joined")
             .steps(|case, config| {
                 let path = format!("/proc/{}/ns/mnt", case.holder(&["--mount"]));
@@ -148,6 +172,7 @@ fn user() -> Vec<Row> {
         user("linux.uidMappings", "of several ranges", json!([{ "containerID": 0, "hostID": 100_000, "size": 10 }, { "containerID": 500, "hostID": 300_000, "size": 5 }]), usual().1).script(format!("{script}uid_map")).prints("0 100000 10\n500 300000 5"),
         user("linux.uidMappings", "the user is one of those inside", usual().0, usual().1).patch(json!({ "process": { "user": { "uid": 7, "gid": 9, "additionalGids": [10] } } })).script("id -u; id -g; id -G").prints("7\n9\n9 10"),
         user("linux.namespaces[].type", "user: capabilities hold inside alone", usual().0, usual().1).script("hostname x 2>&1; readlink /proc/self/ns/user | cut -d: -f1; chown 7 /bin/busybox 2>&1").exits("hostname: sethostname: Operation not permitted\nuser\nchown: /bin/busybox: Operation not permitted", 1),
+        user("linux.namespaces[].type", "user: the first process leads a session", usual().0, usual().1).script("cut -d' ' -f5,6 /proc/1/stat").prints("1 1"),
         Row::new("linux.namespaces", "user: without an entry, the runtime's own").script("readlink /proc/self/ns/user").prints(host("user")),
         Row::new("linux.namespaces[].path", "user: joined").steps(|case, config| {
             let holder = case.holder(&["--user"]);

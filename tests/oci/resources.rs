@@ -85,7 +85,7 @@ fn memory() -> Vec<Row> {
             .not(Peer::Crun, "takes it"),
         Row::new("linux.resources.memory.checkBeforeUpdate", "refuses what is in use already")
             .patch(json!({ "linux": { "resources": { "memory": { "limit": 4096, "checkBeforeUpdate": true } } } }))
-            .refuses(&["linux.resources.memory"])
+            .refuses(&["memory"])
             .not(Peer::Runc, "on version 2 alone")
             .not(Peer::Crun, "newer"),
     ]

@@ -15,7 +15,7 @@ fn seen() -> Vec<Row> {
         Row::new("linux.namespaces[].type", "user: with all others")
             .script("for kind in mnt net uts pid ipc user; do readlink /proc/self/ns/$kind | cut -d: -f1; done; hostname")
             .prints("mnt\nnet\nuts\npid\nipc\nuser\nboat"),
-        Row::new("process.user.additionalGids", "none can be set without setgroups").script("cat /proc/self/setgroups").prints("deny"),
+        Row::new("process.user.additionalGids", "none can be set without setgroups").script("cat /proc/self/setgroups").prints("deny").as_ordinary_user(),
         Row::new("process.capabilities", "are those of the namespace").script("grep CapEff /proc/self/status").prints("CapEff:\t00000000a80425fb"),
         Row::new("linux.devices", "are the host's, bound").script("echo x >/dev/null; head -c 2 /dev/zero | od -An -tx1; stat -c %F /dev/tty").prints("00 00\ncharacter special file"),
         Row::new("mounts[].type", "sysfs of its own network").script("ls /sys/class/net; stat -f -c %t /sys").prints("lo\n62656572"),

@@ -112,6 +112,9 @@ fn nodes(spec: &Spec) -> Result<Vec<Node>> {
 
 fn node(device: &LinuxDevice) -> Result<Node> {
     checked(device.path(), "path")?;
+    if !device.path().is_absolute() {
+        return Err(Error::invalid(format!("path: {} is not an absolute path", device.path().display())));
+    }
     let path = clean(device.path());
     let kind = match device.typ() {
         LinuxDeviceType::B => libc::S_IFBLK,

@@ -148,6 +148,7 @@ pub(super) fn lower_attach(plan: &mut Builder, entry: &Entry, mount: Slot, root:
     let what = ("attach ", &entry.name);
     plan.push(OpCode::AttachAt, &[mount.into(), root.into(), path, entry.landing()], what)
         .hint(libc::ENOTDIR, "one of the two is a directory and the other is not, or a link stands where none may")
+        .hint(libc::EINVAL, "one of the two is a directory and the other is not")
         .hint(libc::ELOOP, "a link stands where none may")
         .hint(libc::EXDEV, "the destination lies inside /proc")
         .hint(libc::EROFS, "the destination does not exist, and cannot be made");

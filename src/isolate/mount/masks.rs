@@ -66,6 +66,9 @@ pub(super) fn lower(plan: &mut Builder, spec: &Spec, lowering: &Lowering<'_>, ki
 
 fn place(plan: &mut Builder, path: &str, lowering: &Lowering<'_>, field: (&str, usize)) -> Result<(Slot, u32, u32)> {
     checked(Path::new(path), &format!("{}[{}]", field.0, field.1))?;
+    if !path.starts_with('/') {
+        return Err(Error::invalid(format!("{}[{}]: {path} is not an absolute path", field.0, field.1)));
+    }
     let path = clean(Path::new(path));
     for (top, slot) in [("/proc", lowering.proc), ("/sys", lowering.sys)] {
         if let (Some(slot), Ok(rest)) = (slot, path.strip_prefix(top))

@@ -4,6 +4,7 @@ use super::compile::within_budget;
 use super::filter::WAIT_KILLABLE_RECV;
 use super::profile::{Action, Comparison, Condition, Profile};
 use super::syscall::{Architecture, Syscall};
+use crate::error::Context;
 use crate::{Error, ErrorKind, Result};
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall,
@@ -39,15 +40,22 @@ impl Profile {
         }
         let rules = document.syscalls().as_deref().unwrap_or_default();
         let (plain, conditional): (Vec<_>, Vec<_>) =
-            rules.iter().partition(|rule| rule.args().as_ref().is_none_or(Vec::is_empty));
-        for rule in plain.into_iter().chain(conditional) {
-            profile = add(profile, rule)?;
+            rules.iter().enumerate().partition(|(_, rule)| rule.args().as_ref().is_none_or(Vec::is_empty));
+        for (index, rule) in plain.into_iter().chain(conditional) {
+            profile = add(profile, rule).context(|| format!("syscalls[{index}]"))?;
         }
         Ok(profile)
     }
 }
 
 fn add(mut profile: Profile, rule: &LinuxSyscall) -> Result<Profile> {
+    let takes_errno = matches!(rule.action(), LinuxSeccompAction::ScmpActErrno | LinuxSeccompAction::ScmpActTrace);
+    if rule.names().is_empty() {
+        return Err(Error::invalid("names is empty"));
+    }
+    if rule.errno_ret().is_some() && !takes_errno {
+        return Err(Error::invalid(format!("errnoRet means nothing for {}", rule.action())));
+    }
     let action = action(rule.action(), rule.errno_ret())?;
     let calls: Vec<Syscall> = rule.names().iter().filter_map(|name| Syscall::named(name)).collect();
     let conditions: Vec<Condition> = rule.args().iter().flatten().map(condition).collect::<Result<_>>()?;
