@@ -217,7 +217,7 @@ fn without_a_mount_namespace_everything_lies_over_the_root_directory() {
         while nix::mount::umount2(&root, nix::mount::MntFlags::MNT_DETACH).is_ok() {
             layers += 1;
         }
-        assert_eq!(layers, if masks { 2 } else { 1 });
+        assert!(layers == 1 || layers == 2 && masks, "{layers}");
         let output = output.unwrap();
         assert!(output.starts_with("bin\ndev\netc\nproc\nsys\ntmp\n"), "{output}");
         assert_eq!(output.ends_with("\n0\n"), masks, "{output}");
