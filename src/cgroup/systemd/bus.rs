@@ -222,15 +222,16 @@ impl Bus {
 #[cfg(test)]
 impl Bus {
     /// Plays a service: answers the next `count` calls.
-    pub(super) fn answer_calls(&mut self, count: usize, answers: impl Fn(&Message) -> Vec<Vec<u8>>) {
+    pub(super) fn answer_calls(&mut self, count: usize, answers: impl Fn(&Message) -> Vec<Vec<u8>>) -> Result<()> {
         let mut left = count;
         while left > 0 {
-            let message = self.message().unwrap();
+            let message = self.message()?;
             if message.kind == Kind::Call {
                 left -= 1;
-                answers(&message).iter().for_each(|answer| self.send(answer).unwrap());
+                answers(&message).iter().try_for_each(|answer| self.send(answer))?;
             }
         }
+        Ok(())
     }
 }
 

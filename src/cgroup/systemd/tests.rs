@@ -246,7 +246,7 @@ fn a_real_daemon_takes_our_messages() {
     };
     assert_eq!(service.call(call).unwrap().arguments().u32(), Some(1), "we own the name");
     let path = std::thread::scope(|threads| {
-        threads.spawn(|| service.answer_calls(4, |call| answers(call, Manner::Done, "/a/b.scope")));
+        threads.spawn(|| service.answer_calls(4, |call| answers(call, Manner::Done, "/a/b.scope")).unwrap());
         let mut client = bus.connect().unwrap();
         start(&mut client, &scope, 1, &resources())
     });
