@@ -101,8 +101,7 @@ fn kinds() -> Vec<Row> {
         .map(|row| match row.name.as_str() {
             name if newer.contains(&name) => row.newer(),
             "defaults" => row.not(Peer::Runc, "hands it to tmpfs"),
-            "noiversion" => row.not(Peer::Crun, "hands it to tmpfs"),
-            "iversion" => row.refuses(&["iversion", "/mnt"]).not(Peer::Runc, "by the old call, which says nothing"),
+            "iversion" | "noiversion" => row.not(Peer::Crun, "hands it to tmpfs"),
             _ => row,
         })
         .collect();
