@@ -21,8 +21,9 @@ pub(crate) fn mount_id(path: &Path) -> io::Result<u64> {
     // SAFETY: a plain structure of numbers.
     let mut found: libc::statx = unsafe { std::mem::zeroed() };
     // SAFETY: the path is NUL-terminated, the result live.
-    let result =
-        unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), libc::AT_NO_AUTOMOUNT, libc::STATX_MNT_ID, &raw mut found) };
+    let result = unsafe {
+        libc::statx(libc::AT_FDCWD, path.as_ptr(), libc::AT_NO_AUTOMOUNT, libc::STATX_MNT_ID, &raw mut found)
+    };
     Errno::result(result)?;
     Ok(found.stx_mnt_id)
 }

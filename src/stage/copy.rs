@@ -51,7 +51,8 @@ fn copy_entries(from: i32, to: i32, depth: u32) -> Result<(), Errno> {
         while at < filled {
             // struct linux_dirent64: inode and offset of 8 bytes each, the length of the record, a type, the name.
             let record = entries.0.get(at..filled).ok_or(EPROTO)?;
-            let (Some(&[low, high]), Some(name)) = (record.get(16..18).and_then(|pair| pair.first_chunk()), record.get(19..))
+            let (Some(&[low, high]), Some(name)) =
+                (record.get(16..18).and_then(|pair| pair.first_chunk()), record.get(19..))
             else {
                 return Err(EPROTO);
             };
@@ -74,7 +75,8 @@ fn copy_entry(from: i32, name: *const u8, to: i32, depth: u32) -> Result<(), Err
         S_IFDIR => {
             make_directory(to, name, 0o700)?;
             // SAFETY: the name is NUL-terminated.
-            let directory = unsafe { call!(OPENAT, to, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0) }? as i32;
+            let directory =
+                unsafe { call!(OPENAT, to, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0) }? as i32;
             let result = copy_directory(from, name, directory, depth);
             close(directory);
             result?;

@@ -331,10 +331,7 @@ fn what_makes_no_sense_is_refused_with_its_field() {
         (json!({"destination": "/x", "type": "proc", "options": ["=x"]}), "mounts[7].options: option \"=x\""),
         (json!({"destination": "/x", "type": "tmpfs", "options": ["idmap"]}), "mounts[7]: options: the mount is to be"),
         (json!({"destination": "/x", "type": "tmpfs", "options": ["wrong=1"]}), "set option wrong of mounts[7] (tmpfs"),
-        (
-            json!({"destination": "/x", "type": "no-such"}),
-            "open the file system of mounts[7] (no-such on /x): ",
-        ),
+        (json!({"destination": "/x", "type": "no-such"}), "open the file system of mounts[7] (no-such on /x): "),
         (json!({"destination": "/x", "source": "no-such", "options": ["bind"]}), "copy the source of mounts[7] ("),
     ] {
         let error = refused(mount.clone());
