@@ -7,6 +7,7 @@ use super::record::{Identity, Record};
 use super::state::Status;
 use crate::cgroup::{Cgroup, Intended};
 use crate::error::During;
+use crate::kernel::PidFd;
 use crate::isolate::remove_rdt_groups;
 use crate::{Error, ErrorKind, Result};
 use std::time::Duration;
@@ -61,7 +62,11 @@ impl Container {
 
     /// Ends what runs in it. Of a stopped one that is what the removal of its control group finds there.
     fn end_processes(&self, record: &Record, status: Status) -> Result<()> {
-        let Some(process) = record.process.as_ref().filter(|_| status != Status::Stopped) else { return Ok(()) };
+        let Some(process) = &record.process else { return Ok(()) };
+        if status == Status::Stopped {
+            reap(process);
+            return Ok(());
+        }
         // The kernel ends a PID namespace with its first process. One that is suspended does not end alone.
         if (record.shares_processes || status == Status::Paused)
             && let Some(group) = &record.cgroup
@@ -83,6 +88,15 @@ impl Container {
             Err(error) => self.home().warn(&format!("its processes and control groups are not known: {error}")),
         }
         self.home().remove()
+    }
+}
+
+/// Reaps one that has ended where it is a child of this process: as long as nobody does, its control group stays.
+fn reap(process: &Identity) {
+    if let Ok(pidfd) = PidFd::open(process.pid)
+        && process.is_unreaped()
+    {
+        pidfd.reap_if_child();
     }
 }
 

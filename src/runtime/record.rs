@@ -112,6 +112,11 @@ impl Identity {
         Ok(Identity { pid, start_time, boot: boot_id()? })
     }
 
+    /// Whether it has ended and nobody has waited for it yet.
+    pub(super) fn is_unreaped(&self) -> bool {
+        stat(self.pid).is_some_and(|(state, start_time)| state == b'Z' && start_time == self.start_time)
+    }
+
     /// Whether it lives; one that has ended and was not waited for does not.
     pub(super) fn lives(&self) -> bool {
         stat(self.pid).is_some_and(|(state, start_time)| !matches!(state, b'Z' | b'X') && start_time == self.start_time)
