@@ -7,8 +7,8 @@ use super::record::{Identity, Record};
 use super::state::Status;
 use crate::cgroup::{Cgroup, Intended};
 use crate::error::During;
-use crate::kernel::PidFd;
 use crate::isolate::remove_rdt_groups;
+use crate::kernel::PidFd;
 use crate::{Error, ErrorKind, Result};
 use std::time::Duration;
 
