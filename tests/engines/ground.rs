@@ -43,7 +43,9 @@ impl Ground {
             std::fs::create_dir(scratch.path().join(part)).unwrap();
         }
         let cgroup = format!("coracle-engine-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let mut holder = Command::new("unshare")
+        // A test that is killed takes the namespaces with it.
+        let mut holder = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "unshare"])
             .args(["--pid", "--fork", "--kill-child", "--mount", "--net", "--ipc", "--uts", "--mount-proc"])
             .args(["--propagation", "private", "sh", "-ec", PREPARE, "prepare"])
             .arg(scratch.path())
