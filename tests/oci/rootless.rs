@@ -15,7 +15,7 @@ fn seen() -> Vec<Row> {
         Row::new("linux.namespaces[].type", "user: with all others")
             .script("for kind in mnt net uts pid ipc user; do readlink /proc/self/ns/$kind | cut -d: -f1; done; hostname")
             .prints("mnt\nnet\nuts\npid\nipc\nuser\nboat"),
-        Row::new("process.user.additionalGids", "none can be set without setgroups").script("cat /proc/self/setgroups").prints("deny").as_ordinary_user(),
+        Row::new("process.user.additionalGids", "none can be set without setgroups").script("cat /proc/self/setgroups").prints("deny").for_ordinary_user(),
         Row::new("process.capabilities", "are those of the namespace").script("grep CapEff /proc/self/status").prints("CapEff:\t00000000a80425fb"),
         Row::new("linux.devices", "are the host's, bound").script("echo x >/dev/null; head -c 2 /dev/zero | od -An -tx1; stat -c %F /dev/tty").prints("00 00\ncharacter special file"),
         Row::new("mounts[].type", "sysfs of its own network").script("ls /sys/class/net; stat -f -c %t /sys").prints("lo\n62656572"),
@@ -83,14 +83,14 @@ fn verbs() -> Vec<Row> {
 
 fn wrong() -> Vec<Row> {
     vec![
-        Row::new("linux.uidMappings", "an id that is not the user's").edit(|config, _| config["linux"]["uidMappings"][0]["hostID"] = json!(nix::unistd::geteuid().as_raw() + 1)).refuses(&["uid"]).as_ordinary_user(),
-        Row::new("linux.resources", "a limit without a cgroup to write in").patch(json!({ "linux": { "cgroupsPath": "/{id}", "resources": { "memory": { "limit": 67_108_864 } } } })).refuses(&["cgroup"]).as_ordinary_user().not(Peer::Crun, "ignores it"),
+        Row::new("linux.uidMappings", "an id that is not the user's").edit(|config, _| config["linux"]["uidMappings"][0]["hostID"] = json!(nix::unistd::geteuid().as_raw() + 1)).refuses(&["uid"]).for_ordinary_user(),
+        Row::new("linux.resources", "a limit without a cgroup to write in").patch(json!({ "linux": { "cgroupsPath": "/{id}", "resources": { "memory": { "limit": 67_108_864 } } } })).refuses(&["cgroup"]).for_ordinary_user().not(Peer::Crun, "ignores it"),
         Row::new("linux.namespaces[].type", "no user namespace").edit(|config, _| {
             config["linux"]["namespaces"].as_array_mut().expect("a list").retain(|entry| entry["type"] != "user");
             config["linux"]["uidMappings"] = json!([]);
             config["linux"]["gidMappings"] = json!([]);
-        }).refuses(&["EPERM"]).as_ordinary_user(),
-        Row::new("process.rlimits", "above the hard limit").patch(json!({ "process": { "rlimits": [{ "type": "RLIMIT_MEMLOCK", "soft": 1u64 << 50, "hard": 1u64 << 50 }] } })).refuses(&["memlock", "EPERM"]).as_ordinary_user(),
+        }).refuses(&["EPERM"]).for_ordinary_user(),
+        Row::new("process.rlimits", "above the hard limit").patch(json!({ "process": { "rlimits": [{ "type": "RLIMIT_MEMLOCK", "soft": 1u64 << 50, "hard": 1u64 << 50 }] } })).refuses(&["memlock", "EPERM"]).for_ordinary_user(),
         Row::new("mounts[].type", "a file system that no user may mount").mount(base::mount("/mnt", "ext4", "/dev/null", &[])).refuses(&["ext4"]),
     ]
 }

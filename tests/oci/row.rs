@@ -107,7 +107,7 @@ impl Row {
     }
 
     /// Only where root does not run it: root may do what it is about.
-    pub fn as_ordinary_user(mut self) -> Row {
+    pub fn for_ordinary_user(mut self) -> Row {
         self.ordinary = true;
         self
     }

@@ -180,7 +180,7 @@ impl Bundle {
 
 /// The fields behind the mount point of the mount at `path`: its options, and behind a dash the file system.
 fn mount_of(mounts: &str, path: &str) -> String {
-    let line = mounts.lines().filter(|line| line.split(' ').nth(4) == Some(path)).next_back();
+    let line = mounts.lines().rfind(|line| line.split(' ').nth(4) == Some(path));
     line.unwrap_or_else(|| panic!("nothing on {path}: {mounts}")).split(' ').skip(5).collect::<Vec<_>>().join(" ")
 }
 
