@@ -22,12 +22,12 @@ pub type Meter = fn(&mut Command) -> (ExitStatus, Sample);
 /// Wall and CPU time.
 pub fn timed(command: &mut Command) -> (ExitStatus, Sample) {
     let begin = Instant::now();
-    let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let pid = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")).id() as i32;
     let mut status = 0;
     // SAFETY: rusage is plain data, and both are live.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
-        assert_eq!(libc::wait4(child.id() as i32, &mut status, 0, &mut usage), child.id() as i32);
+        assert_eq!(libc::wait4(pid, &mut status, 0, &mut usage), pid);
         usage
     };
     let wall = begin.elapsed().as_secs_f64() * 1e3;

@@ -27,9 +27,8 @@ impl Containerd {
         );
         let file = ground.file("containerd.toml", configuration);
         let log = std::fs::File::create(ground.path().join("log")).unwrap();
-        // It ends with the namespaces, whose first process is not its parent: nobody here has to wait for it.
         let mut daemon = ground.daemon("containerd");
-        daemon.arg("--config").arg(file).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        ground.start(daemon.arg("--config").arg(file).stdout(Stdio::null()).stderr(log));
         let archive = image::archive(&ground).display().to_string();
         let client = Containerd { ground };
         let up = within_patience(|| client.say(&["version"]).code == 0);

@@ -23,9 +23,8 @@ fn docker() -> Client {
     });
     let file = ground.file("daemon.json", configuration.to_string());
     let log = std::fs::File::create(ground.path().join("log")).unwrap();
-    // It ends with the namespaces, whose first process is not its parent: nobody here has to wait for it.
     let mut daemon = ground.daemon("dockerd");
-    daemon.arg("--config-file").arg(file).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    ground.start(daemon.arg("--config-file").arg(file).stdout(Stdio::null()).stderr(log));
     let program = ["docker".to_owned(), "--host".to_owned(), format!("unix://{}", at("socket"))].to_vec();
     let archive = image::archive(&ground).display().to_string();
     let client = Client { ground, program, environment: Vec::new(), run: Vec::new() };

@@ -31,6 +31,8 @@ pub struct Ground {
     holder: Child,
     /// The first process of the namespaces, as this process sees it.
     inside: u32,
+    /// Daemons, which end with the namespaces.
+    daemons: std::cell::RefCell<Vec<Child>>,
 }
 
 impl Ground {
@@ -57,7 +59,7 @@ impl Ground {
         let mut line = String::new();
         BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let inside = only_child(holder.id());
-        let ground = Ground { scratch, cgroup, holder, inside };
+        let ground = Ground { scratch, cgroup, holder, inside, daemons: Default::default() };
         assert_eq!(line, "ready\n", "no namespaces for an engine");
         ground
     }
@@ -76,6 +78,11 @@ impl Ground {
         command.args(["-t", &self.inside.to_string(), "-p", "-m", "-n", "-i", "-u", "--", program]);
         command.env("HOME", self.path().join("home")).env("TMPDIR", self.path().join("tmp")).stdin(Stdio::null());
         command
+    }
+
+    /// Starts a daemon; it is waited for at the end.
+    pub fn start(&self, daemon: &mut Command) {
+        self.daemons.borrow_mut().push(daemon.spawn().unwrap());
     }
 
     /// A directory that the engine and the test see at the same place.
@@ -120,6 +127,9 @@ impl Drop for Ground {
         });
         let _ = self.holder.kill();
         let _ = self.holder.wait();
+        for mut daemon in self.daemons.take() {
+            let _ = daemon.wait();
+        }
         for top in tops(&self.cgroup) {
             within_patience(|| remove_cgroup(&top).is_ok());
         }

@@ -12,9 +12,12 @@ fn home(bundle: &Bundle) -> PathBuf {
     bundle.scratch().join("state").join(bundle.id())
 }
 
+/// What is wrong with a record, how it gets so, and what reading it gives.
+type Damage = (&'static str, fn(&mut Value), ErrorKind);
+
 #[test]
 fn an_unreadable_state_is_said_and_removed_by_force() {
-    let damages: [(&str, fn(&mut Value), ErrorKind); 3] = [
+    let damages: [Damage; 3] = [
         ("version", |state| state["version"] = json!(77), ErrorKind::Unsupported),
         ("field", |state| state["bundle"] = json!(1), ErrorKind::Corrupt),
         ("none", |state| *state = json!("x"), ErrorKind::Corrupt),
