@@ -247,7 +247,7 @@ fn what_makes_no_sense_is_named_all_at_once() {
              it: registry/repository:tag)"
         );
         let error = refuse(idle("worker").publish(8000, 0).bind("/nowhere/at/all", "/mnt", true));
-        for part in ["published: 0 is no port of a replica", "mounts: bind /nowhere/at/all: no such file or directory"]
+        for part in ["published: 0 is no port of a replica", "mounts: bind /nowhere/at/all: No such file or directory"]
         {
             assert!(error.to_string().contains(part), "{error}");
         }

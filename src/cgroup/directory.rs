@@ -1,11 +1,13 @@
 //! A directory of a control group file system, and its files, by descriptor.
 
 use super::path::safe_components;
+use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs, statfs};
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -51,8 +53,9 @@ impl Directory {
     }
 
     /// The group directly below this one.
-    pub(super) fn child(&self, component: &str) -> io::Result<Directory> {
-        Ok(Directory(self.open_at(component, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?))
+    pub(super) fn child<P: NixPath + ?Sized>(&self, component: &P) -> io::Result<Directory> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        Ok(Directory(openat(&self.0, component, flags, Mode::empty())?))
     }
 
     /// A file of the group; never a file of a group below.
@@ -92,18 +95,18 @@ impl Directory {
     }
 
     /// Removes a group below; it must hold neither processes nor groups.
-    pub(super) fn remove(&self, component: &str) -> io::Result<()> {
+    pub(super) fn remove<P: NixPath + ?Sized>(&self, component: &P) -> io::Result<()> {
         Ok(unlinkat(&self.0, component, UnlinkatFlags::RemoveDir)?)
     }
 
     /// The names of the groups directly below.
-    pub(super) fn children(&self) -> io::Result<Vec<String>> {
+    pub(super) fn children(&self) -> io::Result<Vec<CString>> {
         self.entries(nix::dir::Type::Directory)
     }
 
     /// The names of the group's files.
     pub(super) fn files(&self) -> io::Result<Vec<String>> {
-        self.entries(nix::dir::Type::File)
+        Ok(self.entries(nix::dir::Type::File)?.iter().map(|name| name.to_string_lossy().into_owned()).collect())
     }
 
     /// A path to the group for calls that take no descriptor, good as long as this is held by the calling thread.
@@ -111,14 +114,15 @@ impl Directory {
         format!("/proc/thread-self/fd/{}", self.0.as_raw_fd()).into()
     }
 
-    fn entries(&self, kind: nix::dir::Type) -> io::Result<Vec<String>> {
+    /// Names as they are: a process that may make groups may give them any bytes.
+    fn entries(&self, kind: nix::dir::Type) -> io::Result<Vec<CString>> {
         let listing = openat(&self.0, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         let mut names = Vec::new();
         for entry in nix::dir::Dir::from_fd(listing)? {
             let entry = entry?;
-            let name = entry.file_name().to_string_lossy();
-            if entry.file_type() == Some(kind) && name != "." && name != ".." {
-                names.push(name.into_owned());
+            let name = entry.file_name();
+            if entry.file_type() == Some(kind) && name != c"." && name != c".." {
+                names.push(name.to_owned());
             }
         }
         Ok(names)
@@ -154,13 +158,13 @@ impl Directory {
     fn walk(
         self,
         mut enter: impl FnMut(&Directory) -> io::Result<()>,
-        mut leave: impl FnMut(&Directory, &str) -> io::Result<()>,
+        mut leave: impl FnMut(&Directory, &CStr) -> io::Result<()>,
     ) -> io::Result<()> {
         let mut current = self;
         enter(&current)?;
-        let mut levels = vec![(String::new(), current.children()?)];
+        let mut levels = vec![(CString::default(), current.children()?)];
         while let Some((_, children)) = levels.last_mut() {
-            let below = children.pop().map(|name| (current.child(&name), name));
+            let below = children.pop().map(|name| (current.child(name.as_c_str()), name));
             match below {
                 Some((Err(error), _)) if is_gone(&error) => {}
                 Some((child, name)) => {

@@ -332,7 +332,7 @@ impl Place {
                 }
                 made => made?,
             }
-            let child = directory.child(part)?;
+            let child = directory.child(*part)?;
             if self.inherits() {
                 inherit(directory, &child)?;
             }

@@ -56,6 +56,8 @@ pub(crate) fn lower_confinement(
     let Confinement { privileges, filter, .. } = confinement;
     plan.phase(Phase::EarlyFilter);
     plan.push(OpCode::CloseOnExec, &[3 + privileges.preserved], "have the exec close descriptors");
+    // From here on it has no more rights than its neighbours in a shared PID namespace, and its filter is to come.
+    plan.push(OpCode::Hide, &[], "hide from tracers");
     let mut filtered_from = plan.len();
     if !privileges.no_new_privileges {
         filtered_from = lower_filters(plan, confinement)?;

@@ -4,6 +4,7 @@ use super::descriptor;
 use crate::error::During;
 use crate::{Error, Result};
 use nix::errno::Errno;
+use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -45,15 +46,21 @@ impl InRoot {
         )
     }
 
-    /// Opens the untrusted `path` for reading if it is a regular file, else `None`; never opens a device or a pipe.
+    /// Opens the untrusted `path` for reading if it is a regular file, else `None`; never opens a device or a pipe, nor a
+    /// file of the kernel's, of which some are regular and never end.
     pub(crate) fn open_regular(&self, path: &Path) -> io::Result<Option<OwnedFd>> {
         use nix::fcntl::{OFlag, open};
         let seen = self.open_at(path, libc::O_PATH, 0)?;
         if nix::sys::stat::fstat(&seen)?.st_mode & libc::S_IFMT != libc::S_IFREG {
             return Ok(None);
         }
+        if matches!(nix::sys::statfs::fstatfs(&seen)?.filesystem_type(), PROC_SUPER_MAGIC | SYSFS_MAGIC) {
+            return Ok(None);
+        }
         let path = format!("/proc/thread-self/fd/{}", seen.as_raw_fd());
-        Ok(Some(open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?))
+        // Without waiting: somebody may hold a lease on it.
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        Ok(Some(open(path.as_str(), flags, nix::sys::stat::Mode::empty())?))
     }
 }
 
@@ -230,6 +237,13 @@ pub(crate) fn set_xattr(file: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> io::
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_the_kernel_are_not_read_in_the_place_of_others() {
+        let proc = InRoot::open(Path::new("/proc")).unwrap();
+        assert!(proc.open_regular(Path::new("kmsg")).unwrap().is_none(), "it never ends");
+        assert!(InRoot::open(Path::new("/etc")).unwrap().open_regular(Path::new("passwd")).unwrap().is_some());
+    }
 
     #[test]
     fn nothing_leads_out_of_the_root() {

@@ -60,6 +60,14 @@ pub(crate) fn resource_limit(resource: u32) -> nix::Result<(u64, u64)> {
     Errno::result(result).map(|_| (limit.rlim_cur, limit.rlim_max))
 }
 
+/// The number of the parent of process `pid`, as long as that is not reaped: proc_pid_stat(5), field 4.
+pub(crate) fn parent_of(pid: i32) -> Option<u32> {
+    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the name, which may hold anything.
+    let rest = text.get(text.iter().rposition(|&byte| byte == b')')? + 2..)?;
+    std::str::from_utf8(rest.split(|&byte| byte == b' ').nth(1)?).ok()?.parse().ok()
+}
+
 /// A process held by descriptor: its number cannot be taken over by another.
 #[derive(Debug)]
 pub(crate) struct PidFd(OwnedFd);

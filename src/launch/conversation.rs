@@ -215,6 +215,10 @@ impl<'a> Child<'a> {
     fn succeed(&mut self, pidfd: OwnedFd) -> Result<()> {
         self.settle()?;
         let pid = crate::kernel::pid_of(pidfd.as_fd())?;
+        // Whoever took the child over must not make this process kill a stranger.
+        if crate::kernel::parent_of(pid).is_some_and(|parent| parent != std::process::id()) {
+            return Err(Error::os("follow the container's process", libc::EPROTO));
+        }
         let earlier = self.pidfd.replace(PidFd::from_fd(pidfd));
         self.pid = pid;
         if let Some(earlier) = earlier {
@@ -230,7 +234,9 @@ impl<'a> Child<'a> {
         if pid == 0 || pid == self.pid {
             return;
         }
-        if let Ok(successor) = PidFd::open(pid) {
+        if let Ok(successor) = PidFd::open(pid)
+            && crate::kernel::parent_of(pid) == Some(std::process::id())
+        {
             self.kill();
             self.pid = pid;
             self.pidfd = Some(successor);

@@ -231,6 +231,8 @@ op_codes! {
     NoNewPrivileges,
     /// Marks descriptors from number 0 on to be closed by the exec.
     CloseOnExec,
+    /// Lets nobody without rights over the host trace this process or open its memory; the exec ends it.
+    Hide,
     /// Allows the rights 2 on path 1 in the landlock ruleset slot 0; the path is resolved within the root.
     LandlockAllow,
     /// Puts the landlock ruleset slot 0 in force.

@@ -133,6 +133,7 @@ pub(crate) fn signature(code: OpCode) -> Signature {
         SetMemoryPolicy => ("set-memory-policy", (Privilege, Privilege), &[HEXADECIMAL, Bytes, Count]),
         NoNewPrivileges => ("no-new-privileges", (Privilege, Privilege), &[]),
         CloseOnExec => ("close-on-exec", (EarlyFilter, EarlyFilter), &[DECIMAL]),
+        Hide => ("hide", (EarlyFilter, EarlyFilter), &[]),
         LandlockAllow => ("landlock-allow", (EarlyFilter, LateFilter), &[Input, Text, HEXADECIMAL]),
         LandlockRestrict => ("landlock-restrict", (EarlyFilter, LateFilter), &[Input]),
         LoadFilter => ("load-filter", (EarlyFilter, LateFilter), &[Filter, Count, HEXADECIMAL]),

@@ -4,6 +4,7 @@ use super::config::Config;
 use super::container::{Container, open};
 use super::create::Create;
 use super::criu::{Criu, joined, key};
+use super::record::CRIU_ROOT;
 use super::record::Identity;
 use super::state::Status;
 use crate::error::{Context, During};
@@ -87,7 +88,7 @@ impl Create<'_> {
             inherited.push((file.as_raw_fd(), key(kind).to_owned()));
             namespaces.push(file);
         }
-        let root = RootMount::new(&prepared.record.rootfs, prepared.home.path("criu-root"))?;
+        let root = RootMount::new(&prepared.record.rootfs, prepared.home.path(CRIU_ROOT))?;
         let pid_file = prepared.home.path("criu-pid");
         let (record, spec) = (&prepared.record, &prepared.config.spec);
         let arguments = criu.restore_arguments(&root.path, &pid_file, record, spec, &inherited)?;

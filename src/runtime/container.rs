@@ -10,6 +10,8 @@ use crate::isolate::HookPoint;
 use crate::kernel::PidFd;
 use crate::{Error, ErrorKind, Result};
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// A container of a [`Runtime`](super::Runtime). Dropping this changes nothing about it.
@@ -144,7 +146,10 @@ pub(super) fn write_pid(path: &Path, pid: i32) -> Result<()> {
     let mut aside = std::ffi::OsString::from(".");
     aside.push(name);
     let aside = path.with_file_name(aside);
-    fs::write(&aside, pid.to_string())
+    // What lies there already may be anybody's link, or a pipe that nobody reads.
+    let _ = fs::remove_file(&aside);
+    let file = fs::File::options().write(true).create_new(true).mode(0o644).open(&aside);
+    file.and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
         .and_then(|()| fs::rename(&aside, path))
         .during(|| format!("write pid file {}", path.display()))
 }
@@ -164,5 +169,26 @@ pub(super) fn open(process: &Identity) -> Result<Option<PidFd>> {
         Ok(pidfd) => Ok(process.lives().then_some(pidfd)),
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
         Err(error) => Err(error).during(|| format!("open process {}", process.pid)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pid_file_follows_no_link_that_was_planted() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (victim, path) = (scratch.path().join("victim"), scratch.path().join("pid"));
+        fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, scratch.path().join(".pid")).unwrap();
+        write_pid(&path, 42).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "42");
+        assert!(fs::symlink_metadata(&path).unwrap().is_file());
+        // A pipe in its place does not hold anybody up.
+        nix::unistd::mkfifo(&scratch.path().join(".pid"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        write_pid(&path, 43).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "43");
     }
 }

@@ -44,9 +44,14 @@ impl Placement {
             return Ok(Placement { location, resources, policy: Policy::Strict });
         }
         let mut asked = asked;
-        asked.set_devices(None);
+        let governs_devices = is_privileged();
+        if !governs_devices {
+            asked.set_devices(None);
+        }
         let policy = if asked == LinuxResources::default() { Policy::BestEffort } else { Policy::Strict };
-        Ok(Placement { location, resources: Resources::from_runtime_spec(&asked)?, policy })
+        let resources = Resources::from_runtime_spec(&asked)?;
+        let resources = if governs_devices { resources.or_default_devices() } else { resources };
+        Ok(Placement { location, resources, policy })
     }
 
     /// What deleting the container has to find where this process is killed in the middle of making the group. A scope

@@ -55,7 +55,7 @@ pub(crate) use config::fuzz as fuzz_config;
 use crate::error::During;
 use crate::{Error, ErrorKind, Result};
 use record::{Home, Warner};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -75,13 +75,14 @@ impl Runtime {
     /// empties: `/run/...`.
     ///
     /// # Errors
-    /// Those of making the directory.
+    /// Those of making the directory; `PermissionDenied` where it is another user's, or all may write to it.
     pub fn open(root: impl Into<PathBuf>) -> Result<Runtime> {
         let root = root.into();
         let root = std::path::absolute(&root).during(|| format!("find {}", root.display()))?;
         let mut builder = std::fs::DirBuilder::new();
         // As runc: a process in a user namespace must get through to what belongs to its container.
         builder.recursive(true).mode(0o711).create(&root).during(|| format!("make {}", root.display()))?;
+        check_owner(&root)?;
         Ok(Runtime { root, systemd_cgroup: false, rootless: None, warner: Warner::default() })
     }
 
@@ -164,6 +165,19 @@ impl Runtime {
         check_id(id)?;
         Ok(Home::new(&self.root, id, self.warner.clone()))
     }
+}
+
+/// What a state says is believed: it must be nobody else's.
+fn check_owner(root: &Path) -> Result<()> {
+    let found = std::fs::metadata(root).during(|| format!("look at {}", root.display()))?;
+    if found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & 0o002 == 0 {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::PermissionDenied,
+        format!("state directory {} is another user's, or all may write to it", root.display()),
+    )
+    .hint("choose another, such as a new directory below /run"))
 }
 
 /// The ids that runc takes: letters, digits, `_`, `+`, `-`, `.`, but not `.` and `..`.

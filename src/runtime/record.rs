@@ -9,7 +9,9 @@ use crate::isolate::Landlock;
 use crate::plan::Plan;
 use crate::value::Timestamp;
 use crate::{Error, ErrorKind, Result};
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::mount::{MntFlags, umount2};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +29,9 @@ pub(super) const VERSION: u32 = 1;
 struct Format {
     version: u32,
 }
+
+/// Where criu finds the root of a container that is restored, in its state directory.
+pub(super) const CRIU_ROOT: &str = "criu-root";
 
 /// What is known of a container between the processes that look after it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -212,7 +217,7 @@ impl Home {
         let lock = loop {
             match Flock::lock(file, FlockArg::LockExclusive) {
                 Ok(lock) => break lock,
-                Err((back, nix::errno::Errno::EINTR)) => file = back,
+                Err((back, Errno::EINTR)) => file = back,
                 Err((_, errno)) => return Err(Error::os(format!("lock container {}", self.id), errno as i32)),
             }
         };
@@ -225,7 +230,7 @@ impl Home {
     /// Whether somebody changes the container now.
     pub(super) fn is_locked(&self) -> bool {
         let locked = self.open_directory().map(|file| Flock::lock(file, FlockArg::LockSharedNonblock));
-        matches!(locked, Ok(Err((_, nix::errno::Errno::EWOULDBLOCK))))
+        matches!(locked, Ok(Err((_, Errno::EWOULDBLOCK))))
     }
 
     fn open_directory(&self) -> Result<File> {
@@ -285,11 +290,28 @@ impl Home {
 
     /// Removes everything: afterwards the id is free.
     pub(super) fn remove(&self) -> Result<()> {
+        self.let_go_of_root()?;
         match fs::remove_dir_all(&self.directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).during(|| format!("remove {}", self.directory.display()))
             }
             _ => Ok(()),
+        }
+    }
+}
+
+impl Home {
+    /// Takes the root away that a restore which was killed has left mounted here: what is removed next would be its files.
+    fn let_go_of_root(&self) -> Result<()> {
+        let path = self.path(CRIU_ROOT);
+        loop {
+            match umount2(&path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+                Ok(()) => {}
+                Err(Errno::ENOENT | Errno::EINVAL) => return Ok(()),
+                // An ordinary user mounts nothing.
+                Err(Errno::EPERM) if !path.exists() => return Ok(()),
+                Err(errno) => return Err(Error::os(format!("unmount {}", path.display()), errno as i32)),
+            }
         }
     }
 }

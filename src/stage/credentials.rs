@@ -117,7 +117,7 @@ pub(crate) fn no_new_privileges() -> Result<(), Errno> {
 }
 
 /// Joins the session keyring of this name, made where there is none, or a new one without a name where it is empty.
-/// Fails with EKEYREJECTED where the keyring of that name is another user's, who could read what is put into it.
+/// Where the keyring of that name is another user's, a new one without a name as well.
 pub(crate) fn new_keyring(name: &[u8]) -> Result<(), Errno> {
     if name.is_empty() {
         // SAFETY: no name.
@@ -135,7 +135,8 @@ pub(crate) fn new_keyring(name: &[u8]) -> Result<(), Errno> {
     let mut number = |radix: u64| fields.next().and_then(|digits| parse(digits, radix)).ok_or(EPROTO);
     let (owner, _, permissions) = (number(10)?, number(10)?, number(16)?);
     if owner != own {
-        return Err(EKEYREJECTED);
+        // Whoever holds it could read what is put into it, or keep the container from starting.
+        return new_keyring(b"");
     }
     // As runc: found by its name only by those that may search it, as the same user's next process is to.
     // SAFETY: plain numbers.

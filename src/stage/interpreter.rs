@@ -245,6 +245,7 @@ fn process_step(program: &mut Program, code: OpCode, arguments: &[u32; 7]) -> Re
     match code {
         OpCode::CloseOthers => process::close_others(program, false),
         OpCode::CloseOnExec => process::close_on_exec(a),
+        OpCode::Hide => process::set_dumpable(false),
         OpCode::WriteOwn => attributes::write_own(program.address(a), program.text(b)),
         OpCode::SetAffinity => attributes::set_affinity(program.address(a), b),
         OpCode::SetScheduler => attributes::set_scheduler(program.address(a)),

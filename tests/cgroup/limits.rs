@@ -190,6 +190,23 @@ fn removal_ends_what_runs_and_takes_nested_groups_along() {
 }
 
 #[test]
+fn a_group_of_any_name_is_seen_and_ended() {
+    use std::os::unix::ffi::OsStrExt;
+    let scratch = scratch(Limits::new());
+    let name = std::ffi::OsStr::from_bytes(b"\xff\xfe");
+    let directories = scratch.group.directories();
+    directories.iter().for_each(|directory| std::fs::create_dir(directory.join(name)).unwrap());
+    let mut child = scratch.shell("exec sleep 1000");
+    for directory in &directories {
+        std::fs::write(directory.join(name).join("cgroup.procs"), child.id().to_string()).unwrap();
+    }
+    assert_eq!(scratch.group.processes().unwrap(), [child.id() as i32]);
+    scratch.group.remove().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    assert!(directories.iter().all(|directory| !directory.exists()));
+}
+
+#[test]
 fn joining_is_complete() {
     let scratch = scratch(Limits::new());
     let join = scratch.group.join().unwrap();

@@ -1,5 +1,5 @@
 //! Bundles of the runtime specification, made for one test.
-#![allow(dead_code, reason = "no test of bundles uses all of it")]
+#![allow(unused, reason = "no test of bundles uses all of it")]
 
 use coracle::runtime::{Container, Runtime};
 use serde_json::{Value, json};

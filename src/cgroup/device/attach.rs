@@ -43,7 +43,7 @@ mod tests {
         let root = Directory::open(&unified.mount_point).unwrap();
         let name = format!("coracle-test-bpf-{}", std::process::id());
         root.make(&name).unwrap();
-        let group = root.child(&name).unwrap();
+        let group = root.child(name.as_str()).unwrap();
         let outcome = std::panic::catch_unwind(|| {
             attach(&group, &DeviceRule::defaults()).unwrap();
             assert_eq!(ours(&group).unwrap().len(), 1);
@@ -54,7 +54,7 @@ mod tests {
             detach(&group).unwrap();
             assert_eq!(ours(&group).unwrap().len(), 0);
         });
-        root.remove(&name).unwrap();
+        root.remove(name.as_str()).unwrap();
         outcome.unwrap();
     }
 }
