@@ -20,7 +20,8 @@ mount -t overlay -o lowerdir=/etc,upperdir="$1/etc",workdir="$1/work" overlay /e
 for directory in /run /opt /var/lib; do mount -t tmpfs tmpfs $directory; done
 mkdir -p /run/lock /opt/cni && ln -s /usr/lib/cni /opt/cni/bin
 echo ready
-exec sleep infinity
+# A first process that reaps: podman waits for a monitor as long as there is anything of it.
+while :; do sleep 1000 & wait $!; done
 "#;
 
 /// The namespaces, killed and removed on drop with all that is in them.

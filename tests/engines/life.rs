@@ -28,7 +28,9 @@ pub fn detached(client: &Client) {
     assert!(client.done(&["ps"]).contains("server"));
     client.start("worker", &[TINY, "sh", "-c", "exit 3"]);
     assert_eq!(client.done(&["wait", "worker"]), "3");
-    assert_eq!(client.inspect("worker", "{{.State.Status}} {{.State.ExitCode}}"), "exited 3");
+    // podman says `stopped` until it has cleaned up.
+    let state = || client.inspect("worker", "{{.State.Status}} {{.State.ExitCode}}");
+    assert!(within_patience(|| state() == "exited 3"), "{}", state());
     client.done(&["start", "worker"]);
     assert_eq!(client.done(&["wait", "worker"]), "3");
     client.done(&["rm", "worker"]);

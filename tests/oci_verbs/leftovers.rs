@@ -44,6 +44,20 @@ fn an_unreadable_state_is_said_and_removed_by_force() {
 }
 
 #[test]
+fn the_root_that_a_killed_restore_left_mounted_keeps_its_files() {
+    let bundle = Bundle::new("restored", "exec true");
+    let container = started(&bundle);
+    let (rootfs, place) = (bundle.within(""), home(&bundle).join("criu-root"));
+    fs::create_dir(&place).unwrap();
+    nix::mount::mount(Some(&rootfs), &place, None::<&str>, nix::mount::MsFlags::MS_BIND, None::<&str>).unwrap();
+    let deleted = container.delete(true);
+    // Where it failed nothing may stay mounted.
+    let _ = nix::mount::umount2(&place, nix::mount::MntFlags::MNT_DETACH);
+    deleted.unwrap();
+    assert!(bundle.within("bin/busybox").exists() && !home(&bundle).exists());
+}
+
+#[test]
 fn a_process_number_of_another_process_is_no_process_of_the_container() {
     let bundle = Bundle::new("reused", "exec sleep 1000");
     let container = started(&bundle);
