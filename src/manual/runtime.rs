@@ -97,8 +97,8 @@
 //! - `--privileged` works for a root that lacks a capability itself: it is left out with a warning, as the
 //!   specification says. runc refuses to start.
 //! - A program that cannot be executed is noticed by `create`, as with runc; the sentence says `find` in place of `exec:`.
-//! - It is fast enough to meet what engines of that age lose of commands that end at once: `ctr task exec` opens its ends of
-//!   the pipes while the command starts, and on a busy machine about one in a hundred commands that have written and ended
-//!   by then lost its output, or its end went unnoticed; once in some hundred `docker exec` stayed open. With commands
-//!   of a tenth of a second none did.
+//! - Commands that end within milliseconds, on a busy machine: about one in fifty `ctr task exec` lost its output, which
+//!   `ctr` seems to open too late; with commands of a tenth of a second none did, nor with runc, which is slower. Once in
+//!   some hundred the end of such a command went unnoticed by containerd or dockerd. That did not come back in 700 tries,
+//!   and whether the engines or this runtime are at fault is not known.
 //! - Where a configuration names no cgroup path, the group is `/coracle/<id>`; that of runc is `/<id>`.
