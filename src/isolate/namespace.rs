@@ -318,6 +318,8 @@ mod tests {
         let offsets = namespaces.lower_early(&mut plan);
         let flags = namespaces.lower(&mut plan, &spec, offsets);
         let command = super::super::CommandLine { arguments: vec![b"x".to_vec()], environment: vec![] };
+        plan.phase(Phase::EarlyFilter);
+        plan.push(OpCode::CloseOnExec, &[3], "have the exec close descriptors");
         super::super::lower_exec(&mut plan, &command);
         let plan = plan.finish(crate::launch::Channel::new().unwrap().child()).unwrap();
         (flags, plan.verified().unwrap().to_string())

@@ -21,6 +21,8 @@ pub(crate) fn start_placeholder() -> Result<Process> {
     plan.push(OpCode::CloseOthers, &[], "close foreign descriptors");
     plan.push(OpCode::DieWithParent, &[1], "tie the placeholder's life to the caller's");
     plan.push(OpCode::NewSession, &[], "start a new session");
+    plan.phase(Phase::EarlyFilter);
+    plan.push(OpCode::CloseOnExec, &[3], "have the exec close descriptors");
     plan.phase(Phase::Park);
     plan.push(OpCode::AwaitStart, &[never.into(), other.into()], "wait until the place is taken");
     // It never comes to this.

@@ -21,6 +21,8 @@ pub(crate) fn make_user_namespace(id_map: &IdMap) -> Result<OwnedFd> {
         .hint(libc::ENOSPC, "user namespaces are switched off: sysctl user.max_user_namespaces");
     plan.phase(Phase::Map);
     plan.push(OpCode::AskForIdMaps, &[], "get the ids of a mount mapped");
+    plan.phase(Phase::EarlyFilter);
+    plan.push(OpCode::CloseOnExec, &[3], "have the exec close descriptors");
     plan.phase(Phase::Park);
     plan.push(OpCode::Wait, &[], "wait until the user namespace is held");
     // It never comes to this: who holds the namespace ends the process.

@@ -377,6 +377,8 @@ mod tests {
     fn small() -> Builder {
         let mut plan = Builder::new();
         plan.push(OpCode::CloseOthers, &[], "close");
+        plan.phase(Phase::EarlyFilter);
+        plan.push(OpCode::CloseOnExec, &[3], "have the exec close the others");
         plan.phase(Phase::Exec);
         let (arguments, environment) = (plan.texts(["true"]), plan.texts(["A=b"]));
         let candidates = plan.texts(["/bin/true"]);
@@ -389,7 +391,7 @@ mod tests {
         let plan = small().finish(&status()).unwrap();
         assert_eq!(
             plan.verified().unwrap().to_string(),
-            "Fence:\n  close-others\nExec:\n  execute [\"true\"] [\"A=b\"] [\"/bin/true\"]\n"
+            "Fence:\n  close-others\nEarlyFilter:\n  close-on-exec 3\nExec:\n  execute [\"true\"] [\"A=b\"] [\"/bin/true\"]\n"
         );
     }
 

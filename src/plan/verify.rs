@@ -27,6 +27,8 @@ pub(crate) enum Defect {
     Unused(usize),
     #[error("the plan does not begin by closing foreign descriptors and end by executing")]
     Ends,
+    #[error("the plan does not have its exec close descriptors")]
+    Open,
     #[error("operation {0} comes behind the operation that ends the plan")]
     Trailing(usize),
 }
@@ -209,6 +211,10 @@ fn check_ends(plan: &Verified<'_>, range: Range<usize>) -> Result<(), Defect> {
     let (first, last) = (range.start, range.end.wrapping_sub(1));
     if range.len() < 2 || !code_is(first, OpCode::CloseOthers) || !code_is(last, OpCode::Execute) {
         return Err(Defect::Ends);
+    }
+    // What a payload would get is the socket to the parent, among others.
+    if !(first..last).any(|index| code_is(index, OpCode::CloseOnExec)) {
+        return Err(Defect::Open);
     }
     match (first..last).find(|&index| code_is(index, OpCode::Execute)) {
         Some(index) => Err(Defect::Trailing(index + 1)),
