@@ -60,9 +60,10 @@ fn check_all_points(mut bundle: Bundle) {
     let container = bundle.create().unwrap();
     assert_eq!(read(&directory, "order"), "prestart\ncreateRuntime\ncreateContainer\n");
     let pid = container.state().unwrap().pid;
+    container.start().unwrap();
+    // Before, an ordinary user may not look: the parked process hides itself.
     let (host, inside) = (namespaces_of("self"), namespaces_of(&pid.to_string()));
     assert_ne!(host, inside);
-    container.start().unwrap();
     container.kill(libc::SIGKILL, false).unwrap();
     wait_until("the end", || container.state().unwrap().status == Status::Stopped);
     container.delete(false).unwrap();
@@ -261,7 +262,7 @@ fn a_start_container_hook_is_confined_as_the_process_is() {
 fn bad_hooks_are_refused_before_anything_is_made() {
     for (value, text) in [
         (json!([{ "path": "relative" }]), "hooks.poststop[0].path relative is not absolute"),
-        (json!([{ "path": "/a", "timeout": -1 }]), "hooks.poststop[0].timeout is below 0 seconds"),
+        (json!([{ "path": "/a", "timeout": -1 }]), "hooks.poststop[0].timeout is not above 0 seconds"),
         (json!([{ "path": "/a", "args": ["a\u{0}b"] }]), "holds a NUL byte"),
     ] {
         let mut bundle = Bundle::new("hooks-bad", "true");

@@ -172,6 +172,6 @@ fn user_namespaces_that_are_switched_off_name_the_sysctl() {
         return;
     }
     let error = Place::new().sandbox("id").spawn().unwrap_err();
-    assert!(error.to_string().starts_with("create a user namespace: No space left on device (ENOSPC)"), "{error}");
+    assert!(error.to_string().starts_with("create a user namespace: no space left on device (ENOSPC)"), "{error}");
     assert!(error.remedy().unwrap().contains("sysctl user.max_user_namespaces"), "{error}");
 }

@@ -204,7 +204,8 @@ fn logs() {
     let client = Containerd::new();
     let log = client.ground.path().join("container.log");
     let uri = format!("file://{}", log.display());
-    client.run(&["--detach", "--log-uri", &uri, TINY, "one", "sh", "-c", "echo one; echo two >&2; echo three"]);
+    let script = format!("{MOMENT}; echo one; echo two >&2; echo three; {MOMENT}");
+    client.run(&["--detach", "--log-uri", &uri, TINY, "one", "sh", "-c", &script]);
     assert!(within_patience(|| client.state() == "STOPPED"));
     // Two streams have no order between them.
     let all = |text: String| text.len() == 14 && ["one\n", "two\n", "three\n"].iter().all(|line| text.contains(line));
