@@ -258,16 +258,15 @@ fn mounts_pass_between_host_and_container_only_where_they_are_asked_to() {
         (json!(["rbind", "rprivate"]), false, false),
         (json!(["rbind", "rshared"]), true, true),
     ] {
-        let bundle = Bundle::docker();
+        let bundle = Bundle::docker().mount(json!({"destination": "/data", "source": "data", "options": options}));
         let data = bundle.path("data");
         fs::create_dir(&data).unwrap();
         mount(Some("host"), &data, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
-        let _mounted = Mounted(data.clone());
+        let mounted = Mounted(data.clone());
         mount(None::<&str>, &data, None::<&str>, MsFlags::MS_SHARED, None::<&str>).unwrap();
         for name in ["outer", "inner"] {
             fs::create_dir(data.join(name)).unwrap();
         }
-        let bundle = bundle.mount(json!({"destination": "/data", "source": "data", "options": options}));
         let script = "busybox mount -t tmpfs inner /data/inner; echo ready
             until busybox test -e /data/go; do busybox usleep 1000; done
             busybox grep -c outer /proc/self/mountinfo || true";
@@ -284,5 +283,7 @@ fn mounts_pass_between_host_and_container_only_where_they_are_asked_to() {
         output.read_line(&mut line).unwrap();
         assert!(process.wait().unwrap().status.success());
         assert_eq!((seen, line != "0\n"), (to_host, to_container), "{options}");
+        // Before the directory that it lies in.
+        drop(mounted);
     }
 }
