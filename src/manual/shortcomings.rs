@@ -19,6 +19,9 @@
 //!
 //! # The OCI runtime
 //!
+//! - **Speed.** Faster than crun and runc in every verb, but `run` in-process takes twice the least that is possible, `exec` is
+//!   4.5 times as fast as crun's in-process and 1.7 times as a command, the command's peak memory is 5 to 6 MB, and two
+//!   threads start about 200 containers a second; see "Measured" in [`manual::design`](super::design).
 //! - **Checkpoints** call `criu`. Debian 12's cannot run on the kernel of the development machine, so a dump and a restore
 //!   have never succeeded here: only what `criu` is asked, and what is said where it fails, is tested. What of a restore is
 //!   missing: `--console-socket`, `--no-pivot`.
