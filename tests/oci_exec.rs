@@ -4,12 +4,15 @@
 mod bundle;
 #[path = "support/busybox.rs"]
 mod busybox;
+#[path = "support/mapped.rs"]
+mod mapped;
 #[path = "support/program.rs"]
 mod program;
 
 use bundle::{Bundle, wait_until};
 use coracle::runtime::{Container, Exec, Executed, Status};
 use coracle::{ErrorKind, ExitStatus, Stream};
+use mapped::in_user_namespace;
 use serde_json::json;
 use std::fs::File;
 use std::io::Read;
@@ -75,7 +78,7 @@ fn it_runs_where_the_first_process_does() {
 
 #[test]
 fn rootless_it_runs_where_the_first_process_does() {
-    check_place(Bundle::new("exec-place-rootless", "sleep 1000").in_user_namespace());
+    check_place(in_user_namespace(Bundle::new("exec-place-rootless", "sleep 1000")));
 }
 
 #[test]

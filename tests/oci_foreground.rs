@@ -4,10 +4,13 @@
 mod bundle;
 #[path = "support/busybox.rs"]
 mod busybox;
+#[path = "support/mapped.rs"]
+mod mapped;
 #[path = "support/program.rs"]
 mod program;
 
 use bundle::{Bundle, wait_until};
+use mapped::in_user_namespace;
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
@@ -92,7 +95,7 @@ fn the_terminal_of_the_caller_is_the_container_s() {
 
 #[test]
 fn rootless_the_terminal_of_the_caller_is_the_container_s() {
-    check_terminal(Bundle::new("foreground-rootless", TALK).in_user_namespace());
+    check_terminal(in_user_namespace(Bundle::new("foreground-rootless", TALK)));
 }
 
 #[test]

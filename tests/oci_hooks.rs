@@ -4,6 +4,8 @@
 mod bundle;
 #[path = "support/busybox.rs"]
 mod busybox;
+#[path = "support/mapped.rs"]
+mod mapped;
 #[path = "support/namespace.rs"]
 mod namespace;
 #[path = "support/program.rs"]
@@ -12,6 +14,7 @@ mod program;
 use bundle::{Bundle, wait_until};
 use coracle::ErrorKind;
 use coracle::runtime::Status;
+use mapped::in_user_namespace;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -105,7 +108,7 @@ fn every_hook_runs_in_its_place() {
 
 #[test]
 fn rootless_every_hook_runs_in_its_place() {
-    check_all_points(Bundle::new("hooks-all-rootless", "sleep 1000").in_user_namespace());
+    check_all_points(in_user_namespace(Bundle::new("hooks-all-rootless", "sleep 1000")));
 }
 
 #[test]

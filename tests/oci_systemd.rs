@@ -10,7 +10,6 @@ mod program;
 mod systemd;
 
 use bundle::Bundle;
-use coracle::runtime::{Container, Runtime};
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
@@ -34,16 +33,9 @@ fn reporting(name: &str) -> Bundle {
     let mut bundle = Bundle::new(name, "cat /proc/self/cgroup > /groups; exec sleep 1000");
     let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
     namespaces.retain(|namespace| namespace["type"] != "cgroup");
+    bundle.systemd = true;
     bundle.config["linux"]["resources"] = json!({ "pids": { "limit": 40 } });
     bundle
-}
-
-fn create(bundle: &Bundle) -> coracle::Result<Container> {
-    runtime(bundle).create(bundle.id(), bundle.written()).create()
-}
-
-fn runtime(bundle: &Bundle) -> Runtime {
-    bundle.runtime().systemd_cgroup(true)
 }
 
 #[test]
@@ -66,7 +58,7 @@ fn a_container_lives_in_the_scope_that_systemd_made() {
         return;
     }
     let bundle = reporting("systemd");
-    let container = create(&bundle).unwrap();
+    let container = bundle.create().unwrap();
     container.start().unwrap();
     let groups = bundle.within("groups");
     bundle::wait_until("its report", || std::fs::read_to_string(&groups).is_ok_and(|text| text.ends_with('\n')));
@@ -99,10 +91,10 @@ fn without_systemd_the_error_says_so_and_nothing_is_left() {
         return;
     }
     let bundle = reporting("no-systemd");
-    let error = create(&bundle).unwrap_err();
+    let error = bundle.create().unwrap_err();
     assert!(error.to_string().contains("connect to the D-Bus of systemd"), "{error}");
     assert!(error.remedy().unwrap().contains("--systemd-cgroup"), "{error}");
-    assert!(runtime(&bundle).container(bundle.id()).is_err());
+    assert!(bundle.runtime().container(bundle.id()).is_err());
 }
 
 #[test]
@@ -110,7 +102,7 @@ fn a_path_that_is_not_systemds_is_refused() {
     let mut bundle = reporting("path");
     for path in ["/absolute/path", "a:b", "x.slice:y:../z"] {
         bundle.config["linux"]["cgroupsPath"] = json!(path);
-        let error = create(&bundle).unwrap_err();
+        let error = bundle.create().unwrap_err();
         assert!(error.to_string().contains("linux.cgroupsPath"), "{error}");
     }
 }

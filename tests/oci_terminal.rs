@@ -4,6 +4,8 @@
 mod bundle;
 #[path = "support/busybox.rs"]
 mod busybox;
+#[path = "support/mapped.rs"]
+mod mapped;
 #[path = "support/program.rs"]
 mod program;
 #[path = "support/tiny.rs"]
@@ -12,6 +14,7 @@ mod tiny;
 use bundle::{Bundle, wait_until};
 use coracle::ExitStatus;
 use coracle::runtime::Status;
+use mapped::in_user_namespace;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::json;
 use std::fs::File;
@@ -97,7 +100,7 @@ fn the_process_has_a_terminal_of_the_container_s_devpts() {
 #[test]
 fn rootless_the_process_has_a_terminal_of_the_container_s_devpts() {
     let (bundle, listener, path) = with_terminal("terminal-rootless", LOOK);
-    check_terminal(bundle.in_user_namespace(), &listener, &path, 0);
+    check_terminal(in_user_namespace(bundle), &listener, &path, 0);
 }
 
 #[test]

@@ -375,11 +375,14 @@ fn inherit(above: &Directory, group: &Directory) -> io::Result<()> {
     Ok(())
 }
 
+/// Above the groups that this library makes under names of its own.
+const OWN: &str = "coracle";
+
 /// Removes the groups above `name` that are empty, up to `base` and but for the first `kept`; one that is in use stays,
 /// which is no error.
 pub(super) fn prune(base: &Directory, name: &str, kept: usize) {
-    // The library's own: whoever leaves it last takes it along, whoever made it.
-    let kept = if name.starts_with("coracle/") { 0 } else { kept };
+    // The library's own goes with the last group below it, whoever made it.
+    let kept = if name.split('/').next() == Some(OWN) { 0 } else { kept };
     let mut rest = name;
     while let Some((above, _)) = rest.rsplit_once('/') {
         if above.split('/').count() <= kept {

@@ -96,7 +96,6 @@ pub(crate) fn lower_keyring(plan: &mut Builder, name: &str) {
     // A kernel without keyrings has none to share, and an outer filter that refuses this refuses the payload too.
     plan.push(OpCode::NewKeyring, &[name], "create a session keyring")
         .tolerate(Tolerate::UNKNOWN | Tolerate::REFUSED)
-        .hint(libc::EKEYREJECTED, "another user holds a keyring of this name: choose another id, or no new keyring")
         .hint(libc::EDQUOT, "this user has too many keyrings: sysctl kernel.keys.maxkeys");
 }
 

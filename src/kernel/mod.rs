@@ -24,7 +24,7 @@ pub(crate) use landlock::{LandlockRuleset, landlock_version};
 pub(crate) use mount::{clone_mount, map_ids, mount_id, set_propagation};
 pub(crate) use namespace::{current_network_namespace, in_network_namespace, in_new_network_namespace, namespace_kind};
 pub(crate) use netlink::{NetlinkFamily, NetlinkSocket};
-pub(crate) use process::{PidFd, WaitStatus, parent_of, pid_of, resource_limit};
+pub(crate) use process::{PidFd, ProcessStat, WaitStatus, pid_of, resource_limit};
 #[cfg(test)]
 pub(crate) use seccomp::confine_thread;
 pub(crate) use terminal::{WindowSize, set_window_size, window_size};

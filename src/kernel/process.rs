@@ -60,12 +60,26 @@ pub(crate) fn resource_limit(resource: u32) -> nix::Result<(u64, u64)> {
     Errno::result(result).map(|_| (limit.rlim_cur, limit.rlim_max))
 }
 
-/// The number of the parent of process `pid`, as long as that is not reaped: proc_pid_stat(5), field 4.
-pub(crate) fn parent_of(pid: i32) -> Option<u32> {
-    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the name, which may hold anything.
-    let rest = text.get(text.iter().rposition(|&byte| byte == b')')? + 2..)?;
-    std::str::from_utf8(rest.split(|&byte| byte == b' ').nth(1)?).ok()?.parse().ok()
+/// What proc_pid_stat(5) says of a process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProcessStat {
+    /// `Z` and `X` have ended.
+    pub(crate) state: u8,
+    pub(crate) parent: u32,
+    /// In ticks since the boot.
+    pub(crate) start_time: u64,
+}
+
+impl ProcessStat {
+    /// That of process `pid`, as long as it is not reaped.
+    pub(crate) fn of(pid: i32) -> Option<ProcessStat> {
+        let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+        // The second field is the name, which may hold anything.
+        let rest = text.get(text.iter().rposition(|&byte| byte == b')')? + 2..)?;
+        let mut fields = std::str::from_utf8(rest).ok()?.split(' ');
+        let state = *fields.next()?.as_bytes().first()?;
+        Some(ProcessStat { state, parent: fields.next()?.parse().ok()?, start_time: fields.nth(17)?.parse().ok()? })
+    }
 }
 
 /// A process held by descriptor: its number cannot be taken over by another.

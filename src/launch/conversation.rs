@@ -7,7 +7,7 @@ use super::launcher::{Launcher, Pending};
 use super::memory::PlanMemory;
 use super::process::{ExitStatus, Process, payload_status};
 use super::spawn::Spawn;
-use crate::kernel::{PidFd, WaitStatus};
+use crate::kernel::{PidFd, ProcessStat, WaitStatus};
 use crate::plan::Plan;
 use crate::plan::layout::State;
 use crate::{Error, Result};
@@ -37,6 +37,22 @@ pub(crate) struct Request<'a> {
     pub(crate) after_exec_of_stage: Option<Box<dyn FnOnce(i32) -> Result<()> + 'a>>,
     /// Hands the descriptor of the filter of this process to its supervisor; for a plan that loads such a filter.
     pub(crate) listener: Option<HandOver<'a>>,
+}
+
+impl<'a> Request<'a> {
+    /// The start of `plan`, of which nothing else is asked.
+    pub(crate) fn new(plan: Plan, channel: Channel) -> Request<'a> {
+        Request {
+            plan,
+            channel,
+            namespaces: 0,
+            cgroup: None,
+            id_map: None,
+            gate: None,
+            after_exec_of_stage: None,
+            listener: None,
+        }
+    }
 }
 
 /// See [`Request::gate`].
@@ -216,7 +232,7 @@ impl<'a> Child<'a> {
         self.settle()?;
         let pid = crate::kernel::pid_of(pidfd.as_fd())?;
         // Whoever took the child over must not make this process kill a stranger.
-        if crate::kernel::parent_of(pid).is_some_and(|parent| parent != std::process::id()) {
+        if ProcessStat::of(pid).is_some_and(|stat| stat.parent != std::process::id()) {
             return Err(Error::os("follow the container's process", libc::EPROTO));
         }
         let earlier = self.pidfd.replace(PidFd::from_fd(pidfd));
@@ -235,7 +251,7 @@ impl<'a> Child<'a> {
             return;
         }
         if let Ok(successor) = PidFd::open(pid)
-            && crate::kernel::parent_of(pid) == Some(std::process::id())
+            && ProcessStat::of(pid).is_some_and(|stat| stat.parent == std::process::id())
         {
             self.kill();
             self.pid = pid;

@@ -62,16 +62,7 @@ impl HostProgram<'_> {
         let (output, writer) = pipe()?;
         fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).during(|| "set up a pipe")?;
         let channel = Channel::new()?;
-        let request = Request {
-            plan: self.plan(input, writer, channel.child())?,
-            channel,
-            namespaces: 0,
-            cgroup: None,
-            id_map: None,
-            gate: None,
-            after_exec_of_stage: None,
-            listener: None,
-        };
+        let request = Request::new(self.plan(input, writer, channel.child())?, channel);
         let mut process = start(launcher, request)?;
         let mut said = Said::default();
         let in_time = attend(&process, &output, deadline, &mut said)?;

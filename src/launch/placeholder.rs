@@ -29,16 +29,7 @@ pub(crate) fn start_placeholder() -> Result<Process> {
     plan.phase(Phase::Exec);
     let (texts, nothing) = (plan.texts(["/"]), plan.texts([""; 0]));
     plan.push(OpCode::Execute, &[texts, nothing, texts], "execute nothing");
-    let request = Request {
-        plan: plan.finish(channel.child())?,
-        channel,
-        namespaces: 0,
-        cgroup: None,
-        id_map: None,
-        gate: None,
-        after_exec_of_stage: None,
-        listener: None,
-    };
+    let request = Request::new(plan.finish(channel.child())?, channel);
     start(&Launcher::shared()?, request)
 }
 

@@ -38,14 +38,9 @@ pub(crate) fn make_user_namespace(id_map: &IdMap) -> Result<OwnedFd> {
     let ended = start(
         &Launcher::shared()?,
         Request {
-            plan: plan.finish(channel.child())?,
-            channel,
-            namespaces: 0,
-            cgroup: None,
             id_map: Some(id_map.clone()),
-            gate: None,
             after_exec_of_stage: Some(Box::new(hold)),
-            listener: None,
+            ..Request::new(plan.finish(channel.child())?, channel)
         },
     );
     match (held, ended) {

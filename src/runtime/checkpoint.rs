@@ -137,9 +137,12 @@ struct RootMount {
 impl RootMount {
     fn new(rootfs: &Path, path: PathBuf) -> Result<RootMount> {
         fs::create_dir(&path).during(|| format!("make {}", path.display()))?;
+        // Its directory goes as well where it cannot be mounted.
+        let root = RootMount { path };
         let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
-        mount(Some(rootfs), &path, None::<&str>, flags, None::<&str>).during(|| format!("mount {}", path.display()))?;
-        Ok(RootMount { path })
+        let mounted = mount(Some(rootfs), &root.path, None::<&str>, flags, None::<&str>);
+        mounted.during(|| format!("mount {}", root.path.display()))?;
+        Ok(root)
     }
 }
 

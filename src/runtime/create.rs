@@ -145,12 +145,7 @@ impl<'a> Create<'a> {
     /// # Errors
     /// As [`create`](Create::create), for what is found before anything is started.
     pub fn listing(self) -> Result<String> {
-        let bundle = fs::canonicalize(&self.bundle).during(|| format!("find bundle {}", self.bundle.display()))?;
-        let mut config = Config::of_bundle(&bundle)?;
-        let rootfs = find_rootfs(&bundle, &config)?;
-        if let Some(process) = config.spec.process_mut() {
-            set_home(process, &rootfs);
-        }
+        let (bundle, config, rootfs) = self.read_bundle()?;
         let group = Cgroup::absent(&self.id);
         let record = self.record(&bundle, &rootfs, &config, group.record());
         let console_socket = self.console_socket.as_deref();
@@ -183,17 +178,12 @@ impl<'a> Create<'a> {
     /// Everything before there is a process: the state directory, locked, the control group and the record.
     pub(super) fn prepare(&self) -> Result<Prepared> {
         let home = self.runtime.home(&self.id)?;
-        let bundle = fs::canonicalize(&self.bundle).during(|| format!("find bundle {}", self.bundle.display()))?;
-        let mut config = Config::of_bundle(&bundle)?;
+        let (bundle, config, rootfs) = self.read_bundle()?;
         let placement = Placement::of(&config.spec, &self.id, self.runtime);
         let placement = placement.map_err(|error| report(&config.spec, &bundle, error))?;
-        let rootfs = find_rootfs(&bundle, &config)?;
-        if let Some(process) = config.spec.process_mut() {
-            set_home(process, &rootfs);
-        }
         home.make()?;
-        let lock = home.lock()?;
         let mut undo = Undo { home: Some(home.clone()), group: None, resctrl: Vec::new() };
+        let lock = home.lock()?;
         home.write("config.json", &config.bytes)?;
         // Should this process be killed now, deleting the container finds the control group.
         let mut record = self.record(&bundle, &rootfs, &config, placement.intended(&self.id));
@@ -203,6 +193,17 @@ impl<'a> Create<'a> {
         undo.group = Some(group.clone());
         record.cgroup = Some(group.record());
         Ok(Prepared { home, config, record, group, holder, undo, lock })
+    }
+
+    /// The bundle's own path, its configuration and its root.
+    fn read_bundle(&self) -> Result<(PathBuf, Config, PathBuf)> {
+        let bundle = fs::canonicalize(&self.bundle).during(|| format!("find bundle {}", self.bundle.display()))?;
+        let mut config = Config::of_bundle(&bundle)?;
+        let rootfs = find_rootfs(&bundle, &config)?;
+        if let Some(process) = config.spec.process_mut() {
+            set_home(process, &rootfs);
+        }
+        Ok((bundle, config, rootfs))
     }
 
     fn make(self, at_once: bool) -> Result<Running> {

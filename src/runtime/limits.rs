@@ -38,19 +38,18 @@ impl Placement {
             true => scope(spec, id, privileged)?,
             false => Location::Path(Intended::at(&cgroups_path(spec, id)?)),
         };
-        let asked = spec.linux().as_ref().and_then(|linux| linux.resources().clone()).unwrap_or_default();
-        if privileged {
-            let resources = Resources::from_runtime_spec(&asked)?.or_default_devices();
-            return Ok(Placement { location, resources, policy: Policy::Strict });
-        }
-        let mut asked = asked;
-        let governs_devices = is_privileged();
+        let mut asked = spec.linux().as_ref().and_then(|linux| linux.resources().clone()).unwrap_or_default();
+        // Root of the machine can make devices, whatever it is told to be.
+        let governs_devices = privileged || is_privileged();
         if !governs_devices {
             asked.set_devices(None);
         }
-        let policy = if asked == LinuxResources::default() { Policy::BestEffort } else { Policy::Strict };
-        let resources = Resources::from_runtime_spec(&asked)?;
-        let resources = if governs_devices { resources.or_default_devices() } else { resources };
+        let dispensable = !privileged && asked == LinuxResources::default();
+        let policy = if dispensable { Policy::BestEffort } else { Policy::Strict };
+        let mut resources = Resources::from_runtime_spec(&asked)?;
+        if governs_devices {
+            resources = resources.or_default_devices();
+        }
         Ok(Placement { location, resources, policy })
     }
 

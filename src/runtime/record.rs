@@ -6,6 +6,7 @@ use super::uncover::Bare;
 use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::error::During;
 use crate::isolate::Landlock;
+use crate::kernel::ProcessStat;
 use crate::plan::Plan;
 use crate::value::Timestamp;
 use crate::{Error, ErrorKind, Result};
@@ -113,31 +114,25 @@ pub(super) struct Identity {
 impl Identity {
     /// The identity of the living process `pid`.
     pub(super) fn of(pid: i32) -> Result<Identity> {
-        let (_, start_time) = stat(pid).ok_or_else(|| Error::os(format!("look at process {pid}"), libc::ESRCH))?;
-        Ok(Identity { pid, start_time, boot: boot_id()? })
+        let stat = ProcessStat::of(pid).ok_or_else(|| Error::os(format!("look at process {pid}"), libc::ESRCH))?;
+        Ok(Identity { pid, start_time: stat.start_time, boot: boot_id()? })
     }
 
     /// Whether it has ended and nobody has waited for it yet.
     pub(super) fn is_unreaped(&self) -> bool {
-        stat(self.pid).is_some_and(|(state, start_time)| state == b'Z' && start_time == self.start_time)
+        self.stat().is_some_and(|stat| stat.state == b'Z')
     }
 
     /// Whether it lives; one that has ended and was not waited for does not.
     pub(super) fn lives(&self) -> bool {
-        stat(self.pid).is_some_and(|(state, start_time)| !matches!(state, b'Z' | b'X') && start_time == self.start_time)
+        self.stat().is_some_and(|stat| !matches!(stat.state, b'Z' | b'X'))
             && boot_id().is_ok_and(|boot| boot == self.boot)
     }
-}
 
-/// The state and the start time of a process: proc_pid_stat(5), fields 3 and 22.
-fn stat(pid: i32) -> Option<(u8, u64)> {
-    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the name, which may hold anything.
-    let rest = text.get(text.iter().rposition(|&byte| byte == b')')? + 2..)?;
-    let mut fields = rest.split(|&byte| byte == b' ');
-    let state = *fields.next()?.first()?;
-    let start_time = std::str::from_utf8(fields.nth(18)?).ok()?.parse().ok()?;
-    Some((state, start_time))
+    /// What is said of the process of that number, if it began then.
+    fn stat(&self) -> Option<ProcessStat> {
+        ProcessStat::of(self.pid).filter(|stat| stat.start_time == self.start_time)
+    }
 }
 
 fn boot_id() -> Result<String> {
@@ -298,18 +293,15 @@ impl Home {
             _ => Ok(()),
         }
     }
-}
 
-impl Home {
     /// Takes the root away that a restore which was killed has left mounted here: what is removed next would be its files.
     fn let_go_of_root(&self) -> Result<()> {
         let path = self.path(CRIU_ROOT);
         loop {
             match umount2(&path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
                 Ok(()) => {}
-                Err(Errno::ENOENT | Errno::EINVAL) => return Ok(()),
-                // An ordinary user mounts nothing.
-                Err(Errno::EPERM) if !path.exists() => return Ok(()),
+                // Nothing is mounted there; nor can be, where an ordinary user is refused.
+                Err(Errno::ENOENT | Errno::EINVAL | Errno::EPERM) => return Ok(()),
                 Err(errno) => return Err(Error::os(format!("unmount {}", path.display()), errno as i32)),
             }
         }

@@ -85,14 +85,12 @@ impl Sandbox {
             keep(Some(descriptor));
         }
         let request = Request {
-            plan: lowered.plan.finish_as(Role::KEEPER, &orders.to_bytes(), lowered.channel.child())?,
-            channel: lowered.channel,
-            namespaces: 0,
-            cgroup: None,
             id_map: lowered.id_map,
-            gate: None,
             after_exec_of_stage: lowered.arm.map(|arm| arm as _),
-            listener: None,
+            ..Request::new(
+                lowered.plan.finish_as(Role::KEEPER, &orders.to_bytes(), lowered.channel.child())?,
+                lowered.channel,
+            )
         };
         start_keeper(&launcher, request)
     }

@@ -40,14 +40,11 @@ impl Lowered {
     /// Closes the plan for a start without a keeper.
     fn finish(self) -> Result<Request<'static>> {
         Ok(Request {
-            plan: self.plan.finish(self.channel.child())?,
-            channel: self.channel,
             namespaces: self.namespaces,
             cgroup: self.cgroup,
             id_map: self.id_map,
-            gate: None,
             after_exec_of_stage: self.arm.map(|arm| arm as _),
-            listener: None,
+            ..Request::new(self.plan.finish(self.channel.child())?, self.channel)
         })
     }
 }

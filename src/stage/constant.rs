@@ -170,6 +170,5 @@ pub(crate) const ECONNRESET: i32 = 104;
 pub(crate) const ETIMEDOUT: i32 = 110;
 pub(crate) const ECANCELED: i32 = 125;
 pub(crate) const ECONNREFUSED: i32 = 111;
-pub(crate) const EKEYREJECTED: i32 = 129;
 pub(crate) const EHOSTUNREACH: i32 = 113;
 pub(crate) const EINPROGRESS: i32 = 115;

@@ -1,5 +1,4 @@
 //! Bundles of the runtime specification, made for one test.
-#![allow(unused, reason = "no test of bundles uses all of it")]
 
 use coracle::runtime::{Container, Runtime};
 use serde_json::{Value, json};
@@ -14,6 +13,8 @@ pub struct Bundle {
     id: String,
     /// What becomes `config.json`.
     pub config: Value,
+    /// Whether systemd makes the control group.
+    pub systemd: bool,
 }
 
 impl Bundle {
@@ -47,17 +48,7 @@ impl Bundle {
             },
         });
         let id = format!("{name}-{}", std::process::id());
-        Bundle { scratch, id, config }
-    }
-
-    /// Gives it a user namespace in which the calling user is root.
-    pub fn in_user_namespace(mut self) -> Bundle {
-        let id = |id: u32| json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
-        let linux = &mut self.config["linux"];
-        linux["namespaces"].as_array_mut().expect("a list").push(json!({ "type": "user" }));
-        linux["uidMappings"] = id(nix::unistd::geteuid().as_raw());
-        linux["gidMappings"] = id(nix::unistd::getegid().as_raw());
-        self
+        Bundle { scratch, id, config, systemd: false }
     }
 
     /// The id of its container.
@@ -84,7 +75,8 @@ impl Bundle {
 
     /// The runtime with the state directory of this test.
     pub fn runtime(&self) -> Runtime {
-        Runtime::open(self.scratch.path().join("state")).expect("a runtime can be opened")
+        let runtime = Runtime::open(self.scratch().join("state")).expect("a runtime can be opened");
+        runtime.systemd_cgroup(self.systemd)
     }
 
     /// Creates the container.
@@ -93,7 +85,7 @@ impl Bundle {
     }
 
     fn path(&self) -> PathBuf {
-        self.scratch.path().join("bundle")
+        self.scratch().join("bundle")
     }
 }
 

@@ -228,14 +228,10 @@ impl<'a> Exec<'a> {
         let lowered = lower(setting, &mut warn)?;
         let pid_file = self.pid_file;
         let request = Request {
-            plan: lowered.plan,
-            channel: lowered.channel,
-            namespaces: 0,
             cgroup: lowered.cgroup,
-            id_map: None,
-            gate: None,
             after_exec_of_stage: Some(Box::new(|pid| pid_file.map_or(Ok(()), |path| write_pid(&path, pid)))),
             listener: hand_over(&record, spec, ContainerState::Running),
+            ..Request::new(lowered.plan, lowered.channel)
         };
         let process = start(&Launcher::shared()?, request)?;
         let terminal = master.map(|socket| receive_descriptor(socket.as_fd())).transpose()?;

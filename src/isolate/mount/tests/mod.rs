@@ -166,14 +166,9 @@ impl Bundle {
         let (environment, candidates) = (plan.texts(["PATH=/bin"]), plan.texts(["/bin/sh"]));
         plan.push(OpCode::Execute, &[arguments, environment, candidates], "execute the script");
         Ok(Request {
-            plan: plan.finish(channel.child())?,
-            channel,
             namespaces: if self.user_namespace { 0 } else { namespaces as u64 },
-            cgroup: None,
             id_map,
-            gate: None,
-            listener: None,
-            after_exec_of_stage: None,
+            ..Request::new(plan.finish(channel.child())?, channel)
         })
     }
 }

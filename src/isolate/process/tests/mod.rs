@@ -92,14 +92,10 @@ fn run(spec: &Spec, script: &str, trial: Trial, warn: &mut dyn FnMut(String)) ->
     };
     lower_exec(&mut plan, &command);
     let request = Request {
-        plan: plan.finish(channel.child())?,
-        channel,
         namespaces: if user_namespace { 0 } else { NAMESPACES as u64 },
-        cgroup: None,
         id_map: trial.id_map,
-        gate: None,
-        after_exec_of_stage: None,
         listener: trial.listener,
+        ..Request::new(plan.finish(channel.child())?, channel)
     };
     let mut process = start(&Launcher::new()?, request)?;
     let mut text = String::new();
