@@ -1,15 +1,14 @@
 //! The terminal of a process: a pseudo-terminal of the container's own devpts, whose master goes to whoever asked for it.
 
 use crate::error::During;
-use crate::kernel::WindowSize;
+use crate::kernel::{WindowSize, connect_unix};
 use crate::plan::op::{Landing, OpCode, Tolerate};
 use crate::plan::{Builder, Slot};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 use oci_spec::runtime::Process;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 /// What the receiver of a master reads along with it, as from runc: the name it was opened by.
 const MASTER_NAME: &str = "/dev/ptmx";
@@ -97,37 +96,23 @@ pub(crate) fn check_terminal(terminal: bool, console_socket: bool, detached: boo
     }
 }
 
-/// The longest path of a socket (unix(7)).
-const SOCKET_PATH_LIMIT: usize = 107;
+/// How long who listens on a console socket may take.
+const CONSOLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Connects to the socket that takes masters.
 ///
 /// # Errors
 /// Nobody listens there; the name alone is too long for a socket.
 pub(crate) fn connect_console_socket(path: &Path) -> Result<OwnedFd> {
-    let what = || format!("connect to the console socket {}", path.display());
-    if path.as_os_str().as_bytes().len() <= SOCKET_PATH_LIMIT {
-        return UnixStream::connect(path).map(OwnedFd::from).during(what);
-    }
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(Error::os(what(), libc::EINVAL));
-    };
-    let directory = nix::fcntl::open(
-        parent,
-        nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC,
-        nix::sys::stat::Mode::empty(),
-    )
-    .during(what)?;
-    let short = Path::new("/proc/thread-self/fd").join(directory.as_raw_fd().to_string()).join(name);
-    if short.as_os_str().as_bytes().len() > SOCKET_PATH_LIMIT {
-        return Err(Error::new(ErrorKind::InvalidInput, what()).hint("its name is too long for a socket"));
-    }
-    UnixStream::connect(short).map(OwnedFd::from).during(what)
+    connect_unix(path, CONSOLE_LIMIT)
+        .map(OwnedFd::from)
+        .during(|| format!("connect to the console socket {}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixListener;
 
     #[test]

@@ -12,6 +12,7 @@ mod netlink;
 mod process;
 #[cfg(test)]
 mod seccomp;
+mod socket;
 mod terminal;
 mod tree;
 
@@ -27,6 +28,7 @@ pub(crate) use netlink::{NetlinkFamily, NetlinkSocket};
 pub(crate) use process::{PidFd, ProcessStat, WaitStatus, pid_of, resource_limit};
 #[cfg(test)]
 pub(crate) use seccomp::confine_thread;
+pub(crate) use socket::connect_unix;
 pub(crate) use terminal::{WindowSize, set_window_size, window_size};
 pub(crate) use tree::{get_xattr_at, list_xattrs_at, open_beneath, open_regular, remove_tree, set_xattr_at};
 

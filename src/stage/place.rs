@@ -93,13 +93,25 @@ pub(crate) fn make_device(root: i32, path: &[u8], node: &Node) -> Result<(), Err
         if node.owner == (0, 0) {
             return Ok(());
         }
-        // SAFETY: the name is NUL-terminated; no link is followed.
-        unsafe { call!(FCHOWNAT, directory, name, node.owner.0, node.owner.1, AT_SYMLINK_NOFOLLOW) }.map(drop)
+        give_device(directory, name, node)
     });
     if directory != root {
         close(directory);
     }
     made
+}
+
+/// Gives the device `name` its owner: by descriptor, once it is seen to be the one, since others may share the directory.
+fn give_device(directory: i32, name: *const u8, node: &Node) -> Result<(), Errno> {
+    // SAFETY: the name is NUL-terminated; no link is followed.
+    let opened = unsafe { call!(OPENAT, directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0) }? as i32;
+    let empty = c"".as_ptr().cast();
+    let given = check_device(opened, empty, node.mode & S_IFMT, node.device).and_then(|()| {
+        // SAFETY: an empty, NUL-terminated path.
+        unsafe { call!(FCHOWNAT, opened, empty, node.owner.0, node.owner.1, AT_EMPTY_PATH) }.map(drop)
+    });
+    close(opened);
+    given
 }
 
 /// The directory of a path and the name in it.

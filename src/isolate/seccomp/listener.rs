@@ -2,14 +2,14 @@
 //! `listenerPath`, and "The Container Process State".
 
 use crate::error::During;
+use crate::kernel::connect_unix;
 use crate::{Error, ErrorKind, Result};
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use oci_spec::runtime::{ContainerProcessState, LinuxSeccomp, SECCOMP_FD_NAME, State};
-use std::fs::File;
 use std::io::{IoSlice, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// Who decides the calls that a filter hands on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub(crate) struct Listener {
     metadata: Option<String>,
 }
 
-/// The longest path that a socket's address holds.
-const LONGEST: usize = 107;
+/// How long the seccomp agent may take.
+const LIMIT: Duration = Duration::from_secs(10);
 
 impl Listener {
     /// The one that a configuration names.
@@ -34,7 +34,8 @@ impl Listener {
     /// `Unavailable` where nobody listens at `listenerPath`.
     pub(crate) fn hand_over(&self, descriptor: OwnedFd, pid: i32, state: State) -> Result<()> {
         let shown = self.path.display();
-        let connected = connect(&self.path).during(|| format!("connect to linux.seccomp.listenerPath {shown}"));
+        let connected =
+            connect_unix(&self.path, LIMIT).during(|| format!("connect to linux.seccomp.listenerPath {shown}"));
         let mut stream =
             connected.map_err(|error| error.with_kind(ErrorKind::Unavailable).hint("start the seccomp agent first"))?;
         let document = self.document(pid, state)?;
@@ -55,22 +56,11 @@ impl Listener {
     }
 }
 
-/// Connects to a socket, whatever the length of its path: through its directory's descriptor where it is too long.
-fn connect(path: &Path) -> std::io::Result<UnixStream> {
-    if path.as_os_str().len() <= LONGEST {
-        return UnixStream::connect(path);
-    }
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(std::io::Error::from_raw_os_error(libc::EINVAL));
-    };
-    let directory = File::open(directory)?;
-    UnixStream::connect(Path::new("/proc/thread-self/fd").join(directory.as_raw_fd().to_string()).join(name))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use nix::sys::socket::{ControlMessageOwned, recvmsg};
+    use std::fs::File;
     use std::io::IoSliceMut;
     use std::os::unix::net::UnixListener;
 
