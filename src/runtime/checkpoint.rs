@@ -1,8 +1,8 @@
 //! Writing the processes of a container down, and bringing them back.
 
 use super::config::Config;
-use super::container::{Container, open};
-use super::create::Create;
+use super::container::{Container, open, write_pid};
+use super::create::{Create, Prepared};
 use super::criu::{Criu, joined, key};
 use super::record::CRIU_ROOT;
 use super::record::Identity;
@@ -13,11 +13,15 @@ use crate::launch::ExitStatus;
 use crate::{Error, ErrorKind, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// What the standard streams of the first process were: of runc's name and form.
 const DESCRIPTORS: &str = "descriptors.json";
+
+/// It names three streams.
+const DESCRIPTORS_BUDGET: u64 = 64 << 10;
 
 /// A container whose processes were brought back; the first one is a child of this process.
 #[derive(Debug)]
@@ -72,8 +76,11 @@ impl Create<'_> {
 
     fn bring_back(self, criu: &Criu) -> Result<Restored> {
         let criu = criu.resolved()?;
-        let streams = fs::read(criu.images.join(DESCRIPTORS)).during(|| format!("read {DESCRIPTORS} of the images"))?;
-        let streams: Vec<String> = serde_json::from_slice(&streams)
+        let mut text = Vec::new();
+        File::open(criu.images.join(DESCRIPTORS))
+            .and_then(|file| file.take(DESCRIPTORS_BUDGET).read_to_end(&mut text))
+            .during(|| format!("read {DESCRIPTORS} of the images"))?;
+        let streams: Vec<String> = serde_json::from_slice(&text)
             .map_err(|error| Error::new(ErrorKind::Corrupt, DESCRIPTORS).source_error(error))?;
         let mut prepared = self.prepare()?;
         let own: Vec<OwnedFd> = [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()]
@@ -98,15 +105,20 @@ impl Create<'_> {
         let pid = text.trim().parse().map_err(|_| Error::new(ErrorKind::Corrupt, "criu wrote no process number"))?;
         let identity = Identity::of(pid)?;
         let process = open(&identity)?.ok_or_else(|| Error::os("open the restored process", libc::ESRCH))?;
+        // Nobody knows of the process yet: it must not outlive a failure.
+        self.settle(&mut prepared, identity).inspect_err(|_| drop(process.send_signal(libc::SIGKILL)))?;
+        Ok(Restored { container: prepared.done(), process })
+    }
+
+    /// Puts the process that was brought back into its group and on record.
+    fn settle(&self, prepared: &mut Prepared, identity: Identity) -> Result<()> {
+        let pid = identity.pid;
         if !prepared.group.is_absent() {
             prepared.group.attach(pid)?;
         }
         prepared.record.process = Some(identity);
         prepared.home.write_record(&prepared.record)?;
-        if let Some(path) = self.pid_path() {
-            super::container::write_pid(path, pid)?;
-        }
-        Ok(Restored { container: prepared.done(), process })
+        self.pid_path().map_or(Ok(()), |path| write_pid(path, pid))
     }
 }
 
